@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# make help explains. One build folder per variant: build/<release|debug|asan|tsan|fuzz>/.
+
+VARIANT   ?= release
+BUILD     := build/$(VARIANT)
+MULTIARCH := $(shell $(CC) -print-multiarch)
+PYTHON    := /usr/bin/python3
+SECONDS   ?=
+STATIC    ?=
+TIME      ?= 60
+
+# BoringSSL: Debian's android-libboringssl-dev, or any other build: make BORINGSSL=DIR with
+# DIR/include and DIR/lib.
+ifdef BORINGSSL
+TLS_CPPFLAGS := -I$(BORINGSSL)/include
+TLS_LDFLAGS  := -L$(BORINGSSL)/lib -Wl,-rpath,$(BORINGSSL)/lib
+else
+TLS_CPPFLAGS := -I/usr/include/android
+TLS_LDFLAGS  := -L/usr/lib/$(MULTIARCH)/android -Wl,-rpath,/usr/lib/$(MULTIARCH)/android
+endif
+
+VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+CPPFLAGS += -Iinclude $(TLS_CPPFLAGS) -D_GNU_SOURCE
+WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wvla -Wformat=2 -Wundef -Werror=return-type
+HARDEN   := -fstack-protector-strong -fPIE -fno-strict-aliasing
+CFLAGS   += -std=gnu17 -g $(WARNINGS) -Wstrict-prototypes -Wmissing-prototypes $(HARDEN)
+CXXFLAGS += -std=c++17 -g $(WARNINGS) $(HARDEN)
+LDFLAGS  += -pie -Wl,-z,relro,-z,now $(TLS_LDFLAGS)
+LDLIBS   += -lssl -lcrypto -lev -lcares -lhiredis -lstdc++ -lpthread
+
+ifeq ($(VARIANT),release)
+CFLAGS   += -O2 -D_FORTIFY_SOURCE=2
+CXXFLAGS += -O2 -D_FORTIFY_SOURCE=2
+else ifeq ($(VARIANT),debug)
+CFLAGS   += -O0
+else ifeq ($(VARIANT),asan)
+CFLAGS   += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CXXFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined
+LDFLAGS  += -fsanitize=address,undefined
+else ifeq ($(VARIANT),tsan)
+CFLAGS   += -O1 -fsanitize=thread
+CXXFLAGS += -O1 -fsanitize=thread
+LDFLAGS  += -fsanitize=thread
+else ifeq ($(VARIANT),fuzz)
+CC       := clang
+CXX      := clang++
+CFLAGS   += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+CXXFLAGS += -O1 -fsanitize=fuzzer-no-link,address,undefined
+LDFLAGS  += -fsanitize=address,undefined
+endif
+
+SOURCES      := $(wildcard proxy/*/*.c proxy/*/*.cpp)
+ROOM_OBJECTS := $(patsubst %,$(BUILD)/%.o,$(filter-out proxy/daemon/main.c,$(SOURCES)))
+MAIN_OBJECT  := $(BUILD)/proxy/daemon/main.c.o
+ROOMS        := $(BUILD)/rooms.a
+GATEPOST     := $(BUILD)/gatepost
+UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+SUPPORT      := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/support/*.c))
+FUZZERS      := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCH_TOOLS  := $(BUILD)/bench/imapload $(BUILD)/bench/plain_backend
+
+.DEFAULT_GOAL := all
+.PHONY: all help run test unit replay integration check lint fuzz bench clean install-deps
+.SECONDARY:
+
+all: $(GATEPOST) ## build gatepost (VARIANT=release|debug|asan|tsan)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+install-deps: ## install the Debian packages that are missing
+	@deploy/install-deps.sh
+
+run: install-deps ## a whole cluster on this machine: Redis, two Dovecots, gatepost (SECONDS=30, STATIC=1)
+	@$(MAKE) --no-print-directory all
+	@SECONDS_TO_RUN="$(SECONDS)" STATIC="$(STATIC)" GATEPOST="$(GATEPOST)" deploy/run.sh
+
+test: ## install what is missing, build, and run every test
+	@deploy/install-deps.sh --test
+	@$(MAKE) --no-print-directory unit replay integration
+
+unit: $(UNIT_TESTS) ## unit tests
+	@tests/unit/run.sh $(UNIT_TESTS)
+
+replay: $(patsubst %,$(BUILD)/replay/%,$(FUZZERS)) ## every fuzz corpus once
+	@tests/fuzz/replay.sh $(BUILD)/replay
+
+integration: $(GATEPOST) ## gatepost with real Redis, Dovecot and clients
+	@GATEPOST="$(abspath $(GATEPOST))" $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration
+
+check: ## what a change must pass: lint, and every test under ASan and UBSan
+	@deploy/install-deps.sh --check
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory VARIANT=asan unit replay integration
+
+lint: $(GATEPOST) ## floors, headers, globals, sizes, linkage, clang-tidy, cppcheck
+	@CPPFLAGS="$(CPPFLAGS)" tests/lint/run.sh $(GATEPOST) $(ROOM_OBJECTS)
+
+fuzz: ## libFuzzer on every target (TIME=60 seconds each)
+	@deploy/install-deps.sh --check
+	@$(MAKE) --no-print-directory VARIANT=fuzz $(patsubst %,build/fuzz/fuzzers/%,$(FUZZERS))
+	@tests/fuzz/run.sh build/fuzz/fuzzers $(TIME)
+
+bench: ## gatepost beside nginx and HAProxy, on one pinned core
+	@deploy/install-deps.sh --bench
+	@$(MAKE) --no-print-directory $(GATEPOST) $(BENCH_TOOLS)
+	@$(PYTHON) tests/bench/run.py --gatepost $(GATEPOST) --tools $(BUILD)/bench
+
+clean: ## remove build/
+	rm -rf build
+
+$(GATEPOST): $(MAIN_OBJECT) $(ROOMS)
+	@echo "  LINK $@"
+	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(ROOMS): $(ROOM_OBJECTS)
+	@echo "  AR   $@"
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+$(BUILD)/%.c.o: %.c
+	@echo "  CC   $<"
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) -DGATEPOST_VERSION='"$(VERSION)"' $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/%.cpp.o: %.cpp
+	@echo "  CXX  $<"
+	@mkdir -p $(@D)
+	@$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/unit/%: $(BUILD)/tests/unit/%.c.o $(SUPPORT) $(ROOMS)
+	@echo "  LINK $@"
+	@mkdir -p $(@D)
+	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(BUILD)/replay/%: $(BUILD)/tests/fuzz/%.c.o $(BUILD)/tests/fuzz/replay_main.c.o $(ROOMS)
+	@echo "  LINK $@"
+	@mkdir -p $(@D)
+	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/fuzzers/%: $(BUILD)/tests/fuzz/%.c.o $(ROOMS)
+	@echo "  LINK $@"
+	@mkdir -p $(@D)
+	@$(CXX) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+$(BUILD)/bench/%: $(BUILD)/tests/bench/%.c.o
+	@echo "  LINK $@"
+	@mkdir -p $(@D)
+	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tests/%.c.o: CPPFLAGS += -Itests
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

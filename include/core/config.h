@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The configuration as the rest of the house sees it: a checked, immutable snapshot of one TOML
+ * file. core/options.def is the table from which the parser, the checks, the defaults and the
+ * manual come; nobody else interprets TOML.
+ */
+#ifndef GATEPOST_CORE_CONFIG_H
+#define GATEPOST_CORE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/addr.h"
+#include "base/base.h"
+
+enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_IMPLICIT };
+enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
+enum config_log_format { CONFIG_LOG_LOGFMT, CONFIG_LOG_JSON };
+enum config_source { CONFIG_SOURCE_REDIS, CONFIG_SOURCE_STATIC };
+enum config_user_case { CONFIG_USER_LOWER, CONFIG_USER_KEEP };
+enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
+
+struct config_process {
+	unsigned workers; /* 0 = one per CPU */
+	char *user;       /* "" = stay */
+	uint64_t drain_timeout_ms;
+	unsigned max_sessions; /* 0 = what RLIMIT_NOFILE allows */
+};
+
+struct config_log {
+	enum config_log_level level;
+	enum config_log_format format;
+};
+
+struct config_listener {
+	struct endpoint address; /* ENDPOINT_IP or ENDPOINT_UNIX */
+	enum config_tls tls;
+	bool allow_plaintext;
+};
+
+struct config_certificate {
+	char *chain; /* path of a PEM file: leaf first */
+	char *key;   /* path of a PEM file */
+};
+
+struct config_tls_front {
+	enum config_tls_version min_version;
+	bool alpn;
+	bool tickets;
+	struct config_certificate *certificates; /* in this version at most one */
+	size_t certificate_count;
+};
+
+struct config_redis {
+	struct endpoint address; /* host, IP or Unix socket */
+	char *user;              /* "" = none (AUTH password) */
+	char *password;          /* "" = no AUTH */
+	unsigned database;
+	uint64_t timeout_ms;
+};
+
+/* A user of [routing.users]; `backend` is an index into config.backends. */
+struct config_user {
+	char *name; /* normalised as user_case and default_domain say */
+	size_t backend;
+};
+
+struct config_routing {
+	enum config_source source;
+	char *lookup; /* checked: reads only, has a placeholder */
+	enum config_user_case user_case;
+	char *default_domain;
+	struct config_user *users; /* sorted by name */
+	size_t user_count;
+};
+
+struct config_backend {
+	char *name;
+	struct endpoint address;
+	bool send_id;
+	bool ask_capability;
+	uint64_t connect_timeout_ms;
+	uint64_t login_timeout_ms; /* greeting, and then the login, each at most so long */
+};
+
+struct config_limits {
+	uint64_t handshake_timeout_ms; /* TLS handshake */
+	uint64_t login_timeout_ms; /* from accept to a successful login, whatever the client sends */
+	uint64_t close_timeout_ms; /* to flush and linger, and for the rest of a half-closed session */
+	uint64_t preauth_line;     /* bytes */
+	uint64_t failure_delay_ms; /* a refused login is answered so long after it was asked */
+	unsigned login_failures;   /* on one connection, then BYE */
+};
+
+/* struct config is reference-counted and never changes after config_load. */
+struct config {
+	struct config_process process;
+	struct config_log log;
+	struct config_listener *listeners;
+	size_t listener_count;
+	struct config_tls_front tls;
+	struct config_redis redis;
+	struct config_routing routing;
+	struct config_backend *backends;
+	size_t backend_count;
+	struct config_limits limits;
+	int references; /* atomic; config.c only */
+};
+
+/* config_load reads and checks a file. Every fault, not only the first, is written to `faults` as
+ * a line `FILE:LINE:COL: what is wrong, what would be right`. NULL when there was one. The caller
+ * owns one reference. Certificates are named here, and loaded by net/tls.h. */
+must_use struct config *config_load(const char *path, FILE *faults);
+
+/* config_load_text does the same for text in memory; `name` stands where the file's name would. */
+must_use struct config *config_load_text(const char *text, const char *name, FILE *faults);
+
+struct config *config_ref(struct config *config);
+
+/* config_unref gives back one reference; the last one frees, wiping passwords. NULL is fine. */
+void config_unref(struct config *config);
+
+/* config_print writes the effective configuration as TOML. It reads back to the same values, but for
+ * the Redis password, of which only "***" is shown. */
+void config_print(const struct config *config, FILE *out);
+
+/* config_dump_defaults writes every option with its default and its sentence, as TOML. */
+void config_dump_defaults(FILE *out);
+
+#endif

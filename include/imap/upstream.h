@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The dialogue with a backend until the user is logged in there: bytes in, bytes out, a named
+ * verdict. Does no I/O and knows no clock. Greeting, CAPABILITY where the greeting had none, ID
+ * where configured, the credentials in the best form that the backend offers, the tagged reply, and
+ * the backend's capabilities for the client.
+ */
+#ifndef GATEPOST_IMAP_UPSTREAM_H
+#define GATEPOST_IMAP_UPSTREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/base.h"
+#include "imap/refusal.h"
+
+struct buffer;
+struct credentials;
+struct upstream;
+
+/* struct upstream_identity is what ID tells a trusting backend of the client (Dovecot's keys
+ * x-originating-ip, x-originating-port, x-connected-ip, x-connected-port, x-session-id,
+ * x-proxy-ttl). Strings are borrowed, printable, without quotes. */
+struct upstream_identity {
+	const char *originating_ip;
+	uint16_t originating_port;
+	const char *connected_ip;
+	uint16_t connected_port;
+	const char *session_id;
+	unsigned proxy_ttl;
+};
+
+/* struct upstream_settings: all borrowed until upstream_free. */
+struct upstream_settings {
+	const struct credentials *credentials;
+	const struct upstream_identity *identity; /* NULL: send no ID */
+	bool ask_capability; /* fetch the list after login where the backend did not send it */
+};
+
+enum upstream_verdict {
+	UPSTREAM_MORE,    /* send the output, feed again when bytes arrive */
+	UPSTREAM_READY,   /* logged in. Input behind the tagged OK is left unconsumed: it is the
+	                   * client's. upstream_write_ready() says what the client reads first. */
+	UPSTREAM_REFUSED, /* the backend said NO to these credentials; upstream_refusal() */
+	UPSTREAM_FAILED,  /* the backend cannot be used; upstream_refusal(), upstream_reason() */
+};
+
+/* Limits of the dialogue: a line of the backend, and all that it says before the login is
+ * answered. */
+#define UPSTREAM_LINE_MAX 8192
+#define UPSTREAM_TOTAL_MAX 65536
+
+/* upstream_new begins by waiting for the greeting; NULL when memory ran out. */
+must_use struct upstream *upstream_new(const struct upstream_settings *settings);
+
+/* upstream_feed consumes from `input` (empty at first is fine) and appends to `output` what shall
+ * be sent. `output` may hold the password: wipe what was sent. Never call it after a verdict other
+ * than UPSTREAM_MORE. Exhausted memory sets `output->failed`. */
+enum upstream_verdict upstream_feed(struct upstream *upstream, struct buffer *input,
+				    struct buffer *output);
+
+/* upstream_greeted tells whether the greeting has arrived: the time allowed for it is then over and
+ * the time for the login runs. */
+bool upstream_greeted(const struct upstream *upstream);
+
+/* upstream_write_ready appends the client's lines after UPSTREAM_READY: alerts, the capabilities
+ * (filtered: RFC 9051 section 6.1.1 lists what changes with login; untagged if
+ * `untagged_capability` or where the tagged OK has another code), and `TAG OK ...`. */
+void upstream_write_ready(const struct upstream *upstream, const char *tag,
+			  bool untagged_capability, struct buffer *reply);
+
+/* upstream_refusal is what the client gets after UPSTREAM_REFUSED or UPSTREAM_FAILED; its strings
+ * live as long as `upstream`. */
+struct refusal upstream_refusal(const struct upstream *upstream);
+
+/* upstream_reason is the sentence for the log after UPSTREAM_REFUSED or UPSTREAM_FAILED: printable,
+ * at most 255 octets, no secret. Borrowed. */
+const char *upstream_reason(const struct upstream *upstream);
+
+/* upstream_free wipes and frees; NULL is fine. */
+void upstream_free(struct upstream *upstream);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Host names to addresses without blocking, by c-ares. One per worker. Answers are kept for as
+ * long as their TTL says (RESOLVER_TTL_MIN to RESOLVER_TTL_MAX seconds), and questions for a name
+ * that is already being asked share its answer.
+ */
+#ifndef GATEPOST_NET_RESOLVER_H
+#define GATEPOST_NET_RESOLVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/base.h"
+
+#define RESOLVER_TTL_MIN 1
+#define RESOLVER_TTL_MAX 300
+#define RESOLVER_TTL_NEGATIVE 1   /* seconds that a failure is remembered */
+#define RESOLVER_ADDRESSES_MAX 16 /* of one name; more are ignored */
+#define RESOLVER_NAMES_MAX 1024   /* remembered; the oldest goes first */
+
+struct ev_loop;
+struct resolver;
+struct resolver_query;
+
+/* The answer: `count` addresses with the port that was asked for, borrowed for the call; or 0 and
+ * `why`, a sentence for the log. */
+typedef void resolver_callback_t(struct resolver_query *query, const struct addr *addresses,
+				 size_t count, const char *why);
+
+/* struct resolver_query is embedded in the asker; zero is "nothing asked". */
+struct resolver_query {
+	struct resolver_query *previous;
+	struct resolver_query *next;
+	struct resolver_name *name;
+	uint16_t port;
+	resolver_callback_t *callback;
+};
+
+/* resolver_new uses the servers of /etc/resolv.conf and the names of /etc/hosts, or the servers of
+ * `servers` ("127.0.0.1:5353") where it is not NULL. NULL, and `error`, when c-ares cannot start. */
+must_use struct resolver *resolver_new(struct ev_loop *loop, const char *servers,
+				       struct error *error);
+
+/* resolver_ask asks for all A and AAAA addresses of a host name; the callback is called exactly
+ * once unless the query is cancelled, and perhaps before resolver_ask returns. */
+void resolver_ask(struct resolver *resolver, struct resolver_query *query, const char *host,
+		  uint16_t port, resolver_callback_t *callback);
+
+/* resolver_cancel: the callback will not be called. Nothing happens if nothing is being asked. */
+void resolver_cancel(struct resolver_query *query);
+
+/* resolver_free: no query may be waiting. NULL is fine. */
+void resolver_free(struct resolver *resolver);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A connected byte stream without blocking, plain or TLS, and the one place that knows which: the
+ * owner reads, writes and half-closes, and is told of events through a table of functions.
+ *
+ * Nothing is buffered for an idle stream. Reading pulls through a buffer that all streams of a
+ * worker share; what could not be sent at once is kept as one exact block of wire bytes (the
+ * spill) until the socket takes it. The owner keeps the spill bounded by not producing more while
+ * stream_is_congested().
+ *
+ * Death is in two steps: stream_close() ends everything at once and no event follows; the memory
+ * may go when the owner's, but not in the same turn of the loop.
+ */
+#ifndef GATEPOST_NET_STREAM_H
+#define GATEPOST_NET_STREAM_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/base.h"
+#include "base/error.h"
+
+struct ssl_st;
+struct ssl_ctx_st;
+struct bio_method_st;
+struct stream;
+
+/* Bytes that one read delivers at most, and the size of a worker's shared buffers. */
+#define STREAM_CHUNK_MAX 65536
+
+/* struct stream_loop is what the streams of one worker share: its loop and its buffers. */
+struct stream_loop {
+	struct ev_loop *loop;
+	uint8_t *chunk;  /* STREAM_CHUNK_MAX bytes: scratch for any one stream_read by its owner */
+	uint8_t *cipher; /* received TLS bytes of the stream that is just being read */
+	uint8_t *sealed; /* wire bytes of the stream that is just being written */
+	struct stream *reading; /* whose bytes `cipher` holds */
+	size_t cipher_start;
+	size_t cipher_length;
+	size_t sealed_length;
+};
+
+/* stream_loop_init allocates the buffers; false when memory ran out. */
+must_use bool stream_loop_init(struct stream_loop *shared, struct ev_loop *loop);
+void stream_loop_done(struct stream_loop *shared);
+
+/* struct stream_events is how a stream speaks to its owner. Every function may close the stream. */
+struct stream_events {
+	/* Connected, and the TLS handshake is over: reading and writing are allowed. */
+	void (*ready)(struct stream *stream);
+	/* Bytes, or the end, can be read: call stream_read. Level-triggered: comes again while
+	 * something is left. */
+	void (*readable)(struct stream *stream);
+	/* The spill has left; stream_is_congested() is false again. */
+	void (*drained)(struct stream *stream);
+	/* Connecting, handshake or sending failed; `why` is for the log. Close the stream. */
+	void (*failed)(struct stream *stream, const struct error *why);
+};
+
+enum stream_phase {
+	STREAM_CLOSED, /* the zero state */
+	STREAM_CONNECTING,
+	STREAM_HANDSHAKE,
+	STREAM_OPEN,
+};
+
+/* struct stream is embedded in its owner; fields are the stream's own. */
+struct stream {
+	struct ev_io watcher;
+	struct stream_loop *shared;
+	const struct stream_events *events;
+	struct ssl_st *tls;
+	uint8_t *spill;      /* wire bytes to be sent, exact size */
+	uint8_t *held;       /* wire bytes received but not yet wanted by the owner */
+	uint32_t spill_start;
+	uint32_t spill_length;
+	uint32_t held_start;
+	uint32_t held_length;
+	uint8_t phase;       /* enum stream_phase */
+	bool reading;        /* the owner wants `readable` */
+	bool shutdown_sent;  /* stream_shutdown was called */
+	bool shutdown_due;   /* FIN follows when the spill is empty */
+	bool end_seen;       /* the peer's end was read */
+	bool failed;         /* sending failed; the event is due or told */
+};
+
+/* stream_accept takes ownership of a connected, non-blocking `fd`. With `context` the server side
+ * of a TLS handshake begins; without it the stream is open, and `ready` is called before
+ * stream_accept returns. False (fd closed) when memory ran out. */
+must_use bool stream_accept(struct stream *stream, struct stream_loop *shared, int fd,
+			    struct ssl_ctx_st *context, const struct stream_events *events);
+
+/* stream_connect begins to connect to an address, or to the Unix socket `path` when `address` is
+ * NULL. False, and `error`, when that fails at once; otherwise ready or failed follows, never
+ * before stream_connect returns. */
+must_use bool stream_connect(struct stream *stream, struct stream_loop *shared,
+			     const struct addr *address, const char *path,
+			     const struct stream_events *events, struct error *error);
+
+enum stream_read_result {
+	STREAM_READ_BYTES, /* *count > 0 bytes were read */
+	STREAM_READ_LATER, /* nothing more now: `readable` will be called */
+	STREAM_READ_END,   /* the peer closed its side in order (FIN, or close_notify under TLS) */
+	STREAM_READ_TRUNCATED, /* TLS: FIN without close_notify */
+	STREAM_READ_FAILED, /* reset or protocol error; `error` says which */
+};
+
+/* stream_read reads up to `size` bytes (at most STREAM_CHUNK_MAX). One call of `readable` receives
+ * from the socket at most once, so that no stream starves the others; reading on until
+ * STREAM_READ_LATER is cheap and expected, stopping earlier is allowed. */
+enum stream_read_result stream_read(struct stream *stream, void *bytes, size_t size, size_t *count,
+				    struct error *error);
+
+/* stream_set_reading switches the `readable` events on or off (back-pressure). Bytes that TLS
+ * already holds are reported too once it is on again. */
+void stream_set_reading(struct stream *stream, bool wanted);
+
+/* stream_write takes all `length` bytes: sends what the socket takes, keeps the rest as spill.
+ * `bytes` may be the shared chunk. A failure is told by `failed`, later in this turn, never from
+ * within stream_write. */
+void stream_write(struct stream *stream, const void *bytes, size_t length);
+
+/* stream_is_congested tells whether something written has not left yet. */
+bool stream_is_congested(const struct stream *stream);
+
+/* stream_shutdown ends our side in order: what was written is sent, then close_notify (TLS), then
+ * FIN. Reading goes on. Idempotent. */
+void stream_shutdown(struct stream *stream);
+
+/* stream_shed frees what only the handshake needed; call it when long silence is expected. */
+void stream_shed(struct stream *stream);
+
+/* stream_close ends everything now: watchers, descriptor, TLS state, blocks (wiped). Idempotent. */
+void stream_close(struct stream *stream);
+
+static inline bool stream_is_open(const struct stream *stream)
+{
+	return stream->phase != STREAM_CLOSED;
+}
+
+/* What is known of the connection; zeroed addresses when it is gone. */
+void stream_peer(const struct stream *stream, struct addr *address);
+void stream_local(const struct stream *stream, struct addr *address);
+
+/* TLS facts for the log, NULL or false without TLS. Valid while the stream is open. */
+const char *stream_tls_version(const struct stream *stream);
+const char *stream_tls_cipher(const struct stream *stream);
+const char *stream_tls_server_name(const struct stream *stream);
+bool stream_tls_resumed(const struct stream *stream);
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Deadlines by the thousand for the price of one timer: lists ordered by deadline, and one
+ * ev_timer set to the earliest. A deadline that lies behind all others of its list, the usual case
+ * where a list serves one kind of wait, costs a few instructions.
+ */
+#ifndef GATEPOST_NET_TIMEOUTS_H
+#define GATEPOST_NET_TIMEOUTS_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TIMEOUT_NEVER UINT64_MAX
+
+struct timeout;
+struct timeout_list;
+
+typedef void timeout_callback_t(struct timeout *timeout);
+
+/* struct timeout is embedded in what waits; zero is "not in a list". */
+struct timeout {
+	struct timeout *previous;
+	struct timeout *next;
+	struct timeout_list *list;
+	uint64_t deadline_ms;
+};
+
+/* struct timeout_list holds waiting things, earliest deadline first; `count` is how many. */
+struct timeout_list {
+	struct timeout *head;
+	struct timeout *tail;
+	unsigned count;
+	timeout_callback_t *expired;
+	struct timeouts *owner;
+	struct timeout_list *next;
+};
+
+/* struct timeouts is a worker's clock: all its lists and the one timer. */
+struct timeouts {
+	struct ev_loop *loop;
+	struct ev_timer timer;
+	struct timeout_list *lists;
+	uint64_t armed_ms; /* what the timer is set to, TIMEOUT_NEVER when it is off */
+};
+
+void timeouts_init(struct timeouts *timeouts, struct ev_loop *loop);
+
+/* timeouts_done stops the timer; lists must be empty. */
+void timeouts_done(struct timeouts *timeouts);
+
+/* timeouts_now_ms is the loop's monotonic time at the start of this turn. */
+uint64_t timeouts_now_ms(const struct timeouts *timeouts);
+
+/* timeout_list_init joins a list to a clock; `expired` is called for each thing whose deadline has
+ * come, after it was taken off the list. It may add and remove any other. */
+void timeout_list_init(struct timeout_list *list, struct timeouts *timeouts,
+		       timeout_callback_t *expired);
+
+/* timeout_add puts `timeout`, which must be in no list, where its deadline belongs. TIMEOUT_NEVER
+ * waits for ever and only counts. */
+void timeout_add(struct timeout_list *list, struct timeout *timeout, uint64_t deadline_ms);
+
+/* timeout_remove takes it off its list; nothing happens if it is in none. */
+void timeout_remove(struct timeout *timeout);
+
+static inline bool timeout_is_waiting(const struct timeout *timeout)
+{
+	return timeout->list != 0;
+}
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One connection to Redis per worker: commands in, replies out, in order, each bounded in time.
+ * hiredis is the codec, net/stream.h the wire. A lost connection is made again with growing,
+ * jittered pauses; questions that wait meanwhile are answered by their own deadline.
+ */
+#ifndef GATEPOST_ROUTING_REDIS_H
+#define GATEPOST_ROUTING_REDIS_H
+
+#include <stddef.h>
+
+#include "base/base.h"
+#include "base/error.h"
+
+struct config_redis;
+struct metrics;
+struct redis;
+struct redis_question;
+struct resolver;
+struct stream_loop;
+struct timeouts;
+
+/* Questions asked and not yet answered, per connection; one more is refused at once. And the
+ * longest reply that is read; a longer one ends the connection. */
+#define REDIS_IN_FLIGHT_MAX 1024
+#define REDIS_REPLY_MAX 65536
+
+enum redis_result {
+	REDIS_STRING, /* `text`, `length` bytes, borrowed for the call */
+	REDIS_NIL,    /* no such key or field */
+	REDIS_FAILED, /* down, late, refused, an error reply or one of another type: `text` says */
+};
+
+typedef void redis_callback_t(struct redis_question *question, enum redis_result result,
+			      const char *text, size_t length);
+
+/* struct redis_question is embedded in the asker; zero is "nothing asked". */
+struct redis_question {
+	struct redis_pending *pending; /* NULL when nothing is being asked */
+	redis_callback_t *callback;
+};
+
+/* redis_new begins to connect; `config` and the rest are borrowed and outlive it. NULL when memory
+ * ran out. */
+must_use struct redis *redis_new(const struct config_redis *config, struct stream_loop *shared,
+				 struct timeouts *timeouts, struct resolver *resolver,
+				 struct metrics *metrics);
+
+/* redis_ask sends one command of binary-safe words. Answers once through `callback` unless
+ * cancelled, at the latest when the configured timeout is over, perhaps before it returns. */
+void redis_ask(struct redis *redis, struct redis_question *question, size_t word_count,
+	       const char *const *words, const size_t *lengths, redis_callback_t *callback);
+
+/* redis_cancel: the callback will not be called; the reply, when it comes, is dropped. */
+void redis_cancel(struct redis_question *question);
+
+/* redis_free closes the connection; no question may be waiting. NULL is fine. */
+void redis_free(struct redis *redis);
+
+#endif

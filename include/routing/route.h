@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where does this user live? One router per worker: normalises the name, asks the configuration
+ * and then Redis, reads the answer strictly, and never guesses.
+ */
+#ifndef GATEPOST_ROUTING_ROUTE_H
+#define GATEPOST_ROUTING_ROUTE_H
+
+#include <stdbool.h>
+
+#include "base/base.h"
+#include "routing/redis.h"
+
+struct backend;
+struct config;
+struct metrics;
+struct resolver;
+struct route_query;
+struct router;
+struct stream_loop;
+struct timeouts;
+
+/* Longest normalised user name. */
+#define ROUTE_USER_MAX 255
+
+enum route_result {
+	ROUTE_FOUND,
+	ROUTE_UNKNOWN,     /* every source was asked and none knows the user */
+	ROUTE_UNAVAILABLE, /* a source could not be asked, or its answer cannot be used */
+};
+
+/* struct route_answer: `backend` comes with one reference that the receiver owns (ROUTE_FOUND
+ * only); `why` is a sentence for the log (ROUTE_UNAVAILABLE only), borrowed for the call. */
+struct route_answer {
+	enum route_result result;
+	struct backend *backend;
+	const char *why;
+};
+
+typedef void route_callback_t(struct route_query *query, const struct route_answer *answer);
+
+/* struct route_query is embedded in the asker; zero is "nothing asked". */
+struct route_query {
+	struct router *router;
+	route_callback_t *callback;
+	struct redis_question question;
+};
+
+/* router_new takes its own reference on `config`; the rest is borrowed and outlives the router.
+ * NULL, and `error`, when memory ran out. */
+must_use struct router *router_new(struct config *config, struct stream_loop *shared,
+				   struct timeouts *timeouts, struct resolver *resolver,
+				   struct metrics *metrics, struct error *error);
+
+/* route_ask answers once through `callback`, perhaps before it returns, unless cancelled. `user`
+ * is the name as the client wrote it (credentials_mailbox), borrowed for the call. */
+void route_ask(struct router *router, struct route_query *query, const char *user,
+	       route_callback_t *callback);
+
+/* route_cancel: the callback will not be called. Nothing happens if nothing is being asked. */
+void route_cancel(struct route_query *query);
+
+/* router_free: no query may be waiting. NULL is fine. */
+void router_free(struct router *router);
+
+/* route_normalise writes the routing key of a user name: lower case (A-Z only) and default domain
+ * as configured. False when the result is empty or longer than ROUTE_USER_MAX. */
+bool route_normalise(const struct config *config, const char *user, char key[ROUTE_USER_MAX + 1]);
+
+#endif
