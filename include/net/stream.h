@@ -31,20 +31,28 @@ struct stream;
 /* Bytes that one read delivers at most, and the size of a worker's shared buffers. */
 #define STREAM_CHUNK_MAX 65536
 
-/* struct stream_loop is what the streams of one worker share: its loop and its buffers. */
+/* struct stream_loop is what the streams of one worker share: its loop and its buffers. Only `loop`
+ * and `chunk` are for owners. */
 struct stream_loop {
 	struct ev_loop *loop;
-	uint8_t *chunk;  /* STREAM_CHUNK_MAX bytes: scratch for any one stream_read by its owner */
+	uint8_t *chunk;  /* STREAM_CHUNK_MAX bytes: scratch for what an owner just reads */
 	uint8_t *cipher; /* received TLS bytes of the stream that is just being read */
-	uint8_t *sealed; /* wire bytes of the stream that is just being written */
-	struct stream *reading; /* whose bytes `cipher` holds */
+	uint8_t *sealed; /* TLS records of the stream that is just being written */
+	struct stream *reading; /* whose bytes `cipher` holds, NULL when it is empty */
+	struct stream *writing; /* whose bytes `sealed` holds, NULL when it is empty */
 	size_t cipher_start;
 	size_t cipher_length;
 	size_t sealed_length;
+	bool may_receive; /* the event being handled has not received from its socket yet */
+	struct stream *current; /* whose event is being handled, NULL between events */
+	unsigned keepalive_seconds; /* a dead peer is noticed after so long; 0 = as the system has it */
+	struct bio_method_st *bio_method;
 };
 
-/* stream_loop_init allocates the buffers; false when memory ran out. */
-must_use bool stream_loop_init(struct stream_loop *shared, struct ev_loop *loop);
+/* stream_loop_init allocates the buffers; false when memory ran out. TCP peers that are silent and
+ * do not answer for `keepalive_seconds` are given up (0: the system's default). */
+must_use bool stream_loop_init(struct stream_loop *shared, struct ev_loop *loop,
+			       unsigned keepalive_seconds);
 void stream_loop_done(struct stream_loop *shared);
 
 /* struct stream_events is how a stream speaks to its owner. Every function may close the stream. */
@@ -56,7 +64,8 @@ struct stream_events {
 	void (*readable)(struct stream *stream);
 	/* The spill has left; stream_is_congested() is false again. */
 	void (*drained)(struct stream *stream);
-	/* Connecting, handshake or sending failed; `why` is for the log. Close the stream. */
+	/* Connecting, handshake or sending failed; `why` is for the log. The stream is closed
+	 * when this returns, if not before. */
 	void (*failed)(struct stream *stream, const struct error *why);
 };
 
@@ -79,12 +88,12 @@ struct stream {
 	uint32_t spill_length;
 	uint32_t held_start;
 	uint32_t held_length;
+	int error_number;    /* why sending failed (errno), 0 while it has not */
 	uint8_t phase;       /* enum stream_phase */
 	bool reading;        /* the owner wants `readable` */
-	bool shutdown_sent;  /* stream_shutdown was called */
-	bool shutdown_due;   /* FIN follows when the spill is empty */
-	bool end_seen;       /* the peer's end was read */
-	bool failed;         /* sending failed; the event is due or told */
+	bool ending;         /* stream_shutdown was called: nothing more is written */
+	bool fin_due;        /* FIN follows when the spill is empty */
+	bool end_seen;       /* the peer's FIN was read from the socket */
 };
 
 /* stream_accept takes ownership of a connected, non-blocking `fd`. With `context` the server side
@@ -129,9 +138,6 @@ bool stream_is_congested(const struct stream *stream);
 /* stream_shutdown ends our side in order: what was written is sent, then close_notify (TLS), then
  * FIN. Reading goes on. Idempotent. */
 void stream_shutdown(struct stream *stream);
-
-/* stream_shed frees what only the handshake needed; call it when long silence is expected. */
-void stream_shed(struct stream *stream);
 
 /* stream_close ends everything now: watchers, descriptor, TLS state, blocks (wiped). Idempotent. */
 void stream_close(struct stream *stream);

@@ -49,13 +49,16 @@ void timeouts_init(struct timeouts *timeouts, struct ev_loop *loop);
 /* timeouts_done stops the timer; lists must be empty. */
 void timeouts_done(struct timeouts *timeouts);
 
-/* timeouts_now_ms is the loop's monotonic time at the start of this turn. */
-uint64_t timeouts_now_ms(const struct timeouts *timeouts);
+/* timeouts_now_ms is monotonic time: it never jumps with the wall clock. */
+uint64_t timeouts_now_ms(void);
 
 /* timeout_list_init joins a list to a clock; `expired` is called for each thing whose deadline has
  * come, after it was taken off the list. It may add and remove any other. */
 void timeout_list_init(struct timeout_list *list, struct timeouts *timeouts,
 		       timeout_callback_t *expired);
+
+/* timeout_list_done takes an empty list off its clock. */
+void timeout_list_done(struct timeout_list *list);
 
 /* timeout_add puts `timeout`, which must be in no list, where its deadline belongs. TIMEOUT_NEVER
  * waits for ever and only counts. */

@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Streams: connecting, the TLS handshake, reading, writing, ending. TLS runs over a BIO of our own:
+ * it reads through the worker's large buffer, and it never refuses a record, since what the socket
+ * does not take is kept as spill. So a TLS write always succeeds whole, and nothing has to be
+ * repeated.
+ */
+#include "net/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "net/tls.h"
+#include "wire_internal.h"
+
+#define RECORD_MAX 16384
+
+/* --- The BIO between BoringSSL and the wire ------------------------------------------------- */
+
+static int bio_read(BIO *bio, char *bytes, int size)
+{
+	struct stream *stream = BIO_get_data(bio);
+	size_t count = 0;
+
+	BIO_clear_retry_flags(bio);
+	switch (wire_read_through(stream, bytes, (size_t)size, &count)) {
+	case WIRE_BYTES:
+		return (int)count;
+	case WIRE_LATER:
+		BIO_set_retry_read(bio);
+		return -1;
+	case WIRE_END:
+		return 0;
+	default:
+		return -1;
+	}
+}
+
+static int bio_write(BIO *bio, const char *bytes, int length)
+{
+	BIO_clear_retry_flags(bio);
+	wire_seal(BIO_get_data(bio), bytes, (size_t)length);
+	return length;
+}
+
+static long bio_control(BIO *bio, int command, long number, void *pointer)
+{
+	(void)bio;
+	(void)number;
+	(void)pointer;
+	return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static BIO_METHOD *make_bio_method(void)
+{
+	BIO_METHOD *method = BIO_meth_new(0, "gatepost stream");
+
+	if (method != NULL) {
+		BIO_meth_set_read(method, bio_read);
+		BIO_meth_set_write(method, bio_write);
+		BIO_meth_set_ctrl(method, bio_control);
+	}
+	return method;
+}
+
+bool stream_loop_init(struct stream_loop *shared, struct ev_loop *loop, unsigned keepalive_seconds)
+{
+	*shared = (struct stream_loop){.loop = loop, .keepalive_seconds = keepalive_seconds};
+	shared->chunk = malloc(STREAM_CHUNK_MAX);
+	shared->cipher = malloc(STREAM_CHUNK_MAX);
+	shared->sealed = malloc(WIRE_SEALED_MAX);
+	shared->bio_method = make_bio_method();
+	if (shared->chunk != NULL && shared->cipher != NULL && shared->sealed != NULL &&
+	    shared->bio_method != NULL) {
+		return true;
+	}
+	stream_loop_done(shared);
+	return false;
+}
+
+void stream_loop_done(struct stream_loop *shared)
+{
+	free(shared->chunk);
+	free(shared->cipher);
+	free(shared->sealed);
+	BIO_meth_free(shared->bio_method);
+	*shared = (struct stream_loop){0};
+}
+
+/* --- Which events are wanted ---------------------------------------------------------------- */
+
+static bool has_input(const struct stream *stream)
+{
+	return wire_has_input(stream) || (stream->tls != NULL && SSL_pending(stream->tls) > 0);
+}
+
+static int wanted_events(const struct stream *stream)
+{
+	int events = 0;
+
+	switch (stream->phase) {
+	case STREAM_CONNECTING:
+		return EV_WRITE;
+	case STREAM_HANDSHAKE:
+		events = EV_READ;
+		break;
+	default:
+		events = stream->reading ? EV_READ : 0;
+	}
+	return stream->spill_length > 0 ? events | EV_WRITE : events;
+}
+
+/* Brings the watcher up to date. Stopping it forgets events that were fed, so those that the socket
+ * will not repeat are fed again: input that is already in the process, and failure. */
+static void update_watcher(struct stream *stream)
+{
+	struct ev_loop *loop = stream->shared->loop;
+	int events = wanted_events(stream);
+
+	if (stream->phase == STREAM_CLOSED) {
+		return;
+	}
+	if (events != (stream->watcher.events & (EV_READ | EV_WRITE)) ||
+	    (events != 0) != ev_is_active(&stream->watcher)) {
+		ev_io_stop(loop, &stream->watcher);
+		ev_io_modify(&stream->watcher, events);
+		if (events != 0) {
+			ev_io_start(loop, &stream->watcher);
+		}
+	}
+	if (stream->error_number != 0) {
+		ev_feed_event(loop, &stream->watcher, EV_WRITE);
+	} else if (stream->phase == STREAM_OPEN && stream->reading && has_input(stream)) {
+		ev_feed_event(loop, &stream->watcher, EV_READ);
+	}
+}
+
+/* What every entry from outside ends with: sealed records leave, received bytes get out of the
+ * shared buffer, the watcher is right. */
+static void settle(struct stream *stream)
+{
+	wire_flush(stream);
+	if (stream->shared->current == stream) {
+		return; /* on_io settles when the event is handled */
+	}
+	wire_hold(stream);
+	update_watcher(stream);
+}
+
+/* --- Events from the loop ------------------------------------------------------------------- */
+
+static void fail(struct stream *stream, const struct error *why)
+{
+	stream->events->failed(stream, why);
+	stream_close(stream);
+}
+
+static void fail_with_errno(struct stream *stream, int error_number)
+{
+	struct error why = {0};
+
+	error_set(&why, "%s", strerror(error_number));
+	fail(stream, &why);
+}
+
+static void become_open(struct stream *stream)
+{
+	stream->phase = STREAM_OPEN;
+	stream->events->ready(stream);
+	wire_flush(stream);
+}
+
+static void finish_connect(struct stream *stream)
+{
+	int error_number = 0;
+	socklen_t length = sizeof(error_number);
+
+	if (getsockopt(stream->watcher.fd, SOL_SOCKET, SO_ERROR, &error_number, &length) != 0) {
+		error_number = errno;
+	}
+	if (error_number != 0) {
+		fail_with_errno(stream, error_number);
+		return;
+	}
+	become_open(stream);
+}
+
+static void continue_handshake(struct stream *stream)
+{
+	struct error why = {0};
+	int outcome;
+
+	ERR_clear_error();
+	errno = 0;
+	outcome = SSL_do_handshake(stream->tls);
+	if (outcome == 1) {
+		become_open(stream);
+		return;
+	}
+	if (SSL_get_error(stream->tls, outcome) == SSL_ERROR_WANT_READ) {
+		wire_flush(stream);
+		return;
+	}
+	wire_flush(stream); /* the alert that says why */
+	tls_error_set(&why, stream->end_seen ? "the peer closed the connection" : strerror(errno));
+	error_prefix(&why, "TLS handshake");
+	fail(stream, &why);
+}
+
+static void continue_sending(struct stream *stream)
+{
+	if (!wire_send_spill(stream)) {
+		return;
+	}
+	if (stream->fin_due) {
+		shutdown(stream->watcher.fd, SHUT_WR);
+		stream->fin_due = false;
+	}
+	stream->events->drained(stream);
+}
+
+static void dispatch_open(struct stream *stream, int events)
+{
+	if (stream->spill_length > 0 && (events & EV_WRITE) != 0) {
+		continue_sending(stream);
+	}
+	if (stream->phase == STREAM_OPEN && stream->reading &&
+	    ((events & EV_READ) != 0 || has_input(stream))) {
+		stream->events->readable(stream);
+	}
+}
+
+static void dispatch(struct stream *stream, int events)
+{
+	if (stream->error_number != 0) {
+		fail_with_errno(stream, stream->error_number);
+		return;
+	}
+	switch (stream->phase) {
+	case STREAM_CONNECTING:
+		finish_connect(stream);
+		break;
+	case STREAM_HANDSHAKE:
+		if (stream->spill_length > 0 && !wire_send_spill(stream)) {
+			break;
+		}
+		continue_handshake(stream);
+		if (stream->phase == STREAM_OPEN) {
+			dispatch_open(stream, EV_READ);
+		}
+		break;
+	case STREAM_OPEN:
+		dispatch_open(stream, events);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_io(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+	struct stream *stream = container_of(watcher, struct stream, watcher);
+	struct stream_loop *shared = stream->shared;
+
+	(void)loop;
+	shared->current = stream;
+	shared->may_receive = true;
+	dispatch(stream, events);
+	shared->current = NULL;
+	if (stream->phase != STREAM_CLOSED) {
+		settle(stream);
+	}
+}
+
+/* --- Beginning ------------------------------------------------------------------------------ */
+
+static void begin(struct stream *stream, struct stream_loop *shared, int fd,
+		  const struct stream_events *events)
+{
+	*stream = (struct stream){.shared = shared, .events = events};
+	ev_io_init(&stream->watcher, on_io, fd, EV_READ);
+	ev_io_set(&stream->watcher, fd, 0);
+	wire_open(stream, fd);
+}
+
+static bool begin_tls(struct stream *stream, SSL_CTX *context)
+{
+	BIO *bio = BIO_new(stream->shared->bio_method);
+
+	stream->tls = SSL_new(context);
+	if (bio == NULL || stream->tls == NULL) {
+		BIO_free(bio);
+		return false;
+	}
+	BIO_set_data(bio, stream);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(stream->tls, bio, bio);
+	SSL_set_shed_handshake_config(stream->tls, 1);
+	SSL_set_accept_state(stream->tls);
+	return true;
+}
+
+bool stream_accept(struct stream *stream, struct stream_loop *shared, int fd,
+		   struct ssl_ctx_st *context, const struct stream_events *events)
+{
+	begin(stream, shared, fd, events);
+	if (context == NULL) {
+		become_open(stream);
+		if (stream->phase != STREAM_CLOSED) {
+			settle(stream);
+		}
+		return true;
+	}
+	stream->phase = STREAM_HANDSHAKE;
+	if (!begin_tls(stream, context)) {
+		stream_close(stream);
+		return false;
+	}
+	update_watcher(stream);
+	return true;
+}
+
+static bool begin_connect(int fd, const struct addr *address, const char *path)
+{
+	struct sockaddr_un local = {.sun_family = AF_UNIX};
+
+	if (address != NULL) {
+		return connect(fd, (const struct sockaddr *)address, addr_length(address)) == 0 ||
+		       errno == EINPROGRESS;
+	}
+	if (strlen(path) >= sizeof(local.sun_path)) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	memcpy(local.sun_path, path, strlen(path) + 1);
+	return connect(fd, (const struct sockaddr *)&local, sizeof(local)) == 0;
+}
+
+bool stream_connect(struct stream *stream, struct stream_loop *shared, const struct addr *address,
+		    const char *path, const struct stream_events *events, struct error *error)
+{
+	sa_family_t family = address != NULL ? address->family : AF_UNIX;
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0) {
+		return error_set(error, "socket: %s", strerror(errno));
+	}
+	if (!begin_connect(fd, address, path)) {
+		error_set(error, "%s", strerror(errno));
+		close(fd);
+		return false;
+	}
+	begin(stream, shared, fd, events);
+	stream->phase = STREAM_CONNECTING;
+	update_watcher(stream);
+	return true;
+}
+
+/* --- Reading -------------------------------------------------------------------------------- */
+
+static enum stream_read_result end_of_input(struct stream *stream, enum stream_read_result result)
+{
+	stream->reading = false; /* the end is reported once; the socket would repeat it for ever */
+	return result;
+}
+
+static enum stream_read_result read_plain(struct stream *stream, void *bytes, size_t size,
+					  size_t *count, struct error *error)
+{
+	switch (wire_receive(stream, bytes, size, count)) {
+	case WIRE_BYTES:
+		return STREAM_READ_BYTES;
+	case WIRE_LATER:
+		return STREAM_READ_LATER;
+	case WIRE_END:
+		return end_of_input(stream, STREAM_READ_END);
+	default:
+		error_set(error, "%s", strerror(errno));
+		return end_of_input(stream, STREAM_READ_FAILED);
+	}
+}
+
+static enum stream_read_result no_record(struct stream *stream, int outcome, struct error *error)
+{
+	int saved_errno = errno;
+
+	switch (SSL_get_error(stream->tls, outcome)) {
+	case SSL_ERROR_WANT_READ:
+		return STREAM_READ_LATER;
+	case SSL_ERROR_ZERO_RETURN:
+		return end_of_input(stream, STREAM_READ_END);
+	default:
+		if (stream->end_seen) {
+			ERR_clear_error();
+			error_set(error, "ended without close_notify");
+			return end_of_input(stream, STREAM_READ_TRUNCATED);
+		}
+		tls_error_set(error, strerror(saved_errno));
+		return end_of_input(stream, STREAM_READ_FAILED);
+	}
+}
+
+/* One record is at most 16 KiB; several are gathered, so that they go on in one system call. What
+ * stops a read that has gathered something is met again by the next. */
+static enum stream_read_result read_tls(struct stream *stream, void *bytes, size_t size,
+					size_t *count, struct error *error)
+{
+	size_t filled = 0;
+
+	ERR_clear_error();
+	errno = 0;
+	while (filled < size) {
+		int outcome = SSL_read(stream->tls, (uint8_t *)bytes + filled, (int)(size - filled));
+
+		if (outcome <= 0) {
+			if (filled > 0) {
+				break;
+			}
+			return no_record(stream, outcome, error);
+		}
+		filled += (size_t)outcome;
+	}
+	*count = filled;
+	return STREAM_READ_BYTES;
+}
+
+enum stream_read_result stream_read(struct stream *stream, void *bytes, size_t size, size_t *count,
+				    struct error *error)
+{
+	enum stream_read_result result;
+
+	invariant(stream->phase == STREAM_OPEN && size > 0 && size <= STREAM_CHUNK_MAX);
+	if (stream->shared->current != stream) {
+		stream->shared->may_receive = true;
+	}
+	if (stream->tls == NULL) {
+		result = read_plain(stream, bytes, size, count, error);
+	} else {
+		result = read_tls(stream, bytes, size, count, error);
+	}
+	settle(stream); /* TLS may have answered a KeyUpdate, or sent an alert */
+	return result;
+}
+
+void stream_set_reading(struct stream *stream, bool wanted)
+{
+	stream->reading = wanted;
+	if (stream->shared->current != stream) {
+		update_watcher(stream);
+	}
+}
+
+/* --- Writing and ending --------------------------------------------------------------------- */
+
+static void write_tls(struct stream *stream, const uint8_t *bytes, size_t length)
+{
+	ERR_clear_error();
+	while (length > 0 && stream->error_number == 0) {
+		size_t part = length < RECORD_MAX ? length : RECORD_MAX;
+
+		if (SSL_write(stream->tls, bytes, (int)part) <= 0) {
+			ERR_clear_error();
+			stream->error_number = EPROTO;
+			return;
+		}
+		bytes += part;
+		length -= part;
+	}
+}
+
+void stream_write(struct stream *stream, const void *bytes, size_t length)
+{
+	if (stream->phase != STREAM_OPEN || stream->ending || length == 0) {
+		return;
+	}
+	if (stream->tls != NULL) {
+		write_tls(stream, bytes, length);
+	} else {
+		wire_send(stream, bytes, length);
+	}
+	settle(stream);
+}
+
+bool stream_is_congested(const struct stream *stream)
+{
+	return stream->spill_length > 0;
+}
+
+void stream_shutdown(struct stream *stream)
+{
+	if (stream->phase != STREAM_OPEN || stream->ending) {
+		return;
+	}
+	stream->ending = true;
+	if (stream->tls != NULL) {
+		SSL_shutdown(stream->tls);
+		ERR_clear_error();
+		wire_flush(stream);
+	}
+	if (stream->spill_length > 0) {
+		stream->fin_due = true;
+	} else {
+		shutdown(stream->watcher.fd, SHUT_WR);
+	}
+	settle(stream);
+}
+
+void stream_close(struct stream *stream)
+{
+	if (stream->watcher.fd > 0 && stream->shared != NULL) {
+		ev_io_stop(stream->shared->loop, &stream->watcher);
+		close(stream->watcher.fd);
+		stream->watcher.fd = -1;
+		SSL_free(stream->tls);
+		stream->tls = NULL;
+		wire_drop(stream);
+	}
+	stream->phase = STREAM_CLOSED;
+}
+
+/* --- Facts ---------------------------------------------------------------------------------- */
+
+typedef int socket_name_function_t(int fd, struct sockaddr *address, socklen_t *length);
+
+static void ask_socket(const struct stream *stream, socket_name_function_t *ask,
+		       struct addr *address)
+{
+	struct sockaddr_storage storage = {0};
+	socklen_t length = sizeof(storage);
+
+	*address = (struct addr){0};
+	if (ask(stream->watcher.fd, (struct sockaddr *)&storage, &length) == 0) {
+		addr_from_sockaddr(address, (const struct sockaddr *)&storage);
+	}
+}
+
+static int ask_peer(int fd, struct sockaddr *address, socklen_t *length)
+{
+	return getpeername(fd, address, length);
+}
+
+static int ask_local(int fd, struct sockaddr *address, socklen_t *length)
+{
+	return getsockname(fd, address, length);
+}
+
+void stream_peer(const struct stream *stream, struct addr *address)
+{
+	ask_socket(stream, ask_peer, address);
+}
+
+void stream_local(const struct stream *stream, struct addr *address)
+{
+	ask_socket(stream, ask_local, address);
+}
+
+const char *stream_tls_version(const struct stream *stream)
+{
+	return stream->tls != NULL ? SSL_get_version(stream->tls) : NULL;
+}
+
+const char *stream_tls_cipher(const struct stream *stream)
+{
+	return stream->tls != NULL ? SSL_get_cipher(stream->tls) : NULL;
+}
+
+const char *stream_tls_server_name(const struct stream *stream)
+{
+	return stream->tls != NULL ? SSL_get_servername(stream->tls, TLSEXT_NAMETYPE_host_name)
+				   : NULL;
+}
+
+bool stream_tls_resumed(const struct stream *stream)
+{
+	return stream->tls != NULL && SSL_session_reused(stream->tls) == 1;
+}

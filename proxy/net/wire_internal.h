@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The socket's half of a stream: sending and receiving wire bytes, TLS or not, and the two blocks
+ * that keep what cannot go on yet. Shared by wire.c and stream.c only.
+ */
+#ifndef GATEPOST_NET_WIRE_INTERNAL_H
+#define GATEPOST_NET_WIRE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct stream;
+
+/* Room for the records of one chunk: 64 KiB of plaintext in 16 KiB records, each with its header,
+ * tag and, on TLS 1.2, nonce. */
+#define WIRE_SEALED_MAX (65536 + 4096)
+
+/* wire_open makes a socket ready for use: TCP_NODELAY, and keepalive as the worker wants it. */
+void wire_open(struct stream *stream, int fd);
+
+/* wire_send sends, or keeps what the socket does not take. Failure is left in error_number. */
+void wire_send(struct stream *stream, const void *bytes, size_t length);
+
+/* wire_seal collects a TLS record, so that records which belong together leave in one system call
+ * with wire_flush. */
+void wire_seal(struct stream *stream, const void *record, size_t length);
+
+/* wire_flush sends what was sealed for `stream`. */
+void wire_flush(struct stream *stream);
+
+/* wire_send_spill sends what was kept; true when nothing is left. */
+bool wire_send_spill(struct stream *stream);
+
+enum wire_result { WIRE_BYTES, WIRE_LATER, WIRE_END, WIRE_FAILED };
+
+/* wire_receive reads straight from the socket into `bytes`, once per event; errno is set on
+ * WIRE_FAILED. */
+enum wire_result wire_receive(struct stream *stream, void *bytes, size_t size, size_t *count);
+
+/* wire_read_through is wire_receive through the worker's large buffer: many small reads of the TLS
+ * layer cost one system call. */
+enum wire_result wire_read_through(struct stream *stream, void *bytes, size_t size, size_t *count);
+
+/* wire_hold moves what is left of `stream` in the worker's buffer to a block of its own, so that
+ * another stream may use the buffer. False when memory ran out. */
+bool wire_hold(struct stream *stream);
+
+/* wire_has_input tells whether received bytes wait in the process. */
+bool wire_has_input(const struct stream *stream);
+
+/* wire_drop wipes and frees both blocks, and takes the stream out of the worker's buffers. */
+void wire_drop(struct stream *stream);
+
+#endif
