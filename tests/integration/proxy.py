@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gatepost as a process: its configuration, its log, its memory, and how it ends."""
+
+import json
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+from client import Client
+from servers import accepts, free_port, short_folder, wait_until
+
+BINARY = os.environ.get("GATEPOST", "")
+
+# What no log of a healthy run holds.
+REPORTS = ("AddressSanitizer", "LeakSanitizer", "UndefinedBehaviorSanitizer", "ThreadSanitizer",
+           "runtime error:", "invariant")
+
+
+def is_sanitized():
+    """Whether the program is built with AddressSanitizer, which needs memory of its own."""
+    return b"__asan_init" in pathlib.Path(BINARY).read_bytes()
+
+
+def toml(sections):
+    """TOML for a dictionary of sections; a list of dictionaries becomes [[section]]s."""
+    lines = []
+    for name, content in sections.items():
+        for table in content if isinstance(content, list) else [content]:
+            lines.append(f"[[{name}]]" if isinstance(content, list) else f"[{name}]")
+            lines += [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in table.items()]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def make_sections(certificates, backends, users=None, redis=None, **changes):
+    """The sections of a configuration: `backends` maps names to an address or to options, `users`
+    names to backends (static), `redis` is a URL. Each further argument changes keys of the section
+    of its name. Failures are answered at once, so that tests are quick."""
+    sections = {
+        "process": {"workers": 2, "drain_timeout": "5s"},
+        "log": {"level": "debug"},
+        "tls": {},
+        "tls.certificate": [{"chain": str(certificates.chain), "key": str(certificates.key)}],
+        "limits": {"failure_delay": "0s", "login_failures": 1000, "close_timeout": "3s"},
+        "routing": {"source": "redis" if redis else "static"},
+        "backend": [],
+    }
+    if redis:
+        sections["redis"] = {"url": redis}
+    if users:
+        sections["routing.users"] = dict(users)
+    for name, what in backends.items():
+        options = dict(what) if isinstance(what, dict) else {"address": what}
+        sections["backend"].append({"name": name, **options})
+    for section, keys in changes.items():
+        sections.setdefault(section, {}).update(keys)
+    return sections
+
+
+class Gatepost:
+    """A running gatepost with a TLS listener on `tls_port` and one without TLS on `port`."""
+
+    def __init__(self, certificates, sections, limits=None, environment=None, plain=True):
+        assert BINARY and os.access(BINARY, os.X_OK), "the variable GATEPOST must name the program"
+        self.ca = certificates.ca
+        self.folder = short_folder("proxy")
+        self.tls_port, self.port = free_port(), free_port()
+        self.sections = dict(sections)
+        self.sections.setdefault("listener", [
+            {"address": f"127.0.0.1:{self.tls_port}"},
+            {"address": f"127.0.0.1:{self.port}", "tls": "none", "allow_plaintext": plain}])
+        self.config = self.folder / "gatepost.toml"
+        self.config.write_text(toml(self.sections))
+        self.log_path = self.folder / "gatepost.log"
+        self.status = None
+        self._start(limits or {}, environment or {})
+
+    def _start(self, limits, environment):
+        def prepare():
+            for which, value in limits.items():
+                resource.setrlimit(which, (value, value))
+
+        env = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1", **environment}
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen([BINARY, "-c", str(self.config)], stdout=log,
+                                            stderr=log, stdin=subprocess.DEVNULL, env=env,
+                                            preexec_fn=prepare)
+        wait_until(lambda: self.process.poll() is not None or self._listens(), what="gatepost")
+        assert self.process.poll() is None, self.log()
+
+    def _listens(self):
+        return '"listening"' in self.log() and accepts(self.tls_port) and accepts(self.port)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    # --- clients ---
+
+    def connect(self, tls=True, greet=True, **options):
+        """A client, TLS or not, that has read the greeting."""
+        client = Client(self.tls_port if tls else self.port, self.ca if tls else None, **options)
+        return client.greet() if greet else client
+
+    # --- the log ---
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def events(self, event=None):
+        """The lines of the log as dictionaries; those of one event where it is named."""
+        lines = [parse_log_line(line) for line in self.log().splitlines()]
+        return [line for line in lines if event is None or line.get("event") == event]
+
+    def wait_for_log(self, text, seconds=5):
+        wait_until(lambda: text in self.log(), seconds, f"{text!r} in the log")
+
+    # --- the process ---
+
+    def descriptors(self):
+        """How many file descriptors it holds."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def resident_kib(self):
+        return int(re.search(r"VmRSS:\s+(\d+)", self._proc("status"))[1])
+
+    def cpu_seconds(self):
+        """Processor time used so far, by all its threads."""
+        fields = self._proc("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _proc(self, name):
+        return pathlib.Path(f"/proc/{self.pid}/{name}").read_text()
+
+    def holds_in_memory(self, needle):
+        """Whether the bytes stand anywhere in its writable memory."""
+        with open(f"/proc/{self.pid}/mem", "rb", buffering=0) as memory:
+            for line in self._proc("maps").splitlines():
+                match = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
+                if not match:
+                    continue
+                start, end = int(match[1], 16), int(match[2], 16)
+                if self._region_holds(memory, start, end, needle):
+                    return True
+        return False
+
+    @staticmethod
+    def _region_holds(memory, start, end, needle):
+        step = 1 << 24
+        while start < end:
+            try:
+                memory.seek(start)
+                data = memory.read(min(step + len(needle), end - start))
+            except (OSError, OverflowError):
+                return False
+            if needle in data:
+                return True
+            start += step
+        return False
+
+    def signal(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+
+    def wait(self, seconds=10):
+        """Its exit status."""
+        self.status = self.process.wait(seconds)
+        return self.status
+
+    def stop(self, seconds=15):
+        """SIGTERM, and what must hold of every end: status 0, and no report in the log."""
+        try:
+            if self.status is None:
+                assert self.process.poll() is None, \
+                    f"gatepost ended early ({self.process.returncode}):\n{self.log()[-4000:]}"
+                self.signal()
+                started = time.monotonic()
+                self.wait(seconds)
+                assert time.monotonic() - started < seconds
+            log = self.log()
+            assert self.status == 0, f"exit status {self.status}:\n{log[-4000:]}"
+            found = [report for report in REPORTS if report in log]
+            assert not found, f"{found} in the log:\n{log[-8000:]}"
+        finally:
+            self.kill()
+
+    def kill(self):
+        """Ends it whatever it does, and removes its folder."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def parse_log_line(line):
+    """A logfmt or JSON line as a dictionary of strings (JSON: of values)."""
+    if line.startswith("{"):
+        return json.loads(line)
+    fields = {}
+    for key, value in re.findall(r'([A-Za-z0-9_]+)=("(?:[^"\\]|\\.)*"|\S*)', line):
+        fields[key] = json.loads(value) if value.startswith('"') and "\\x" not in value \
+            else value.strip('"')
+    return fields
+
+
+def run_binary(*arguments, seconds=20):
+    """gatepost run to its end; text captured."""
+    return subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True,
+                          timeout=seconds, stdin=subprocess.DEVNULL, check=False)
