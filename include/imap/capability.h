@@ -17,7 +17,8 @@ void capability_append_preauth(struct buffer *out, bool secrets_allowed);
 
 /* capability_append_filtered appends those atoms of a backend's list that hold behind a proxy,
  * verbatim and in order, single spaces between. Dropped: STARTTLS, LOGINDISABLED, AUTH=*,
- * UNAUTHENTICATE, LOGIN-REFERRALS, X-*PROXY*. */
+ * UNAUTHENTICATE, LOGIN-REFERRALS, X-*PROXY*, and whatever is no atom and would therefore break the
+ * line or the response code around the list. */
 void capability_append_filtered(struct buffer *out, const void *list, size_t length);
 
 /* capability_has tells whether the space-separated list holds the atom, letters folded. */
