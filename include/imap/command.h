@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One client command after the other (RFC 9051 sections 2.2, 4.3 and 9), taken from bytes that may
+ * arrive in any pieces. Strict in what it accepts, and after whatever it rejects exactly at the
+ * start of the next command: every line, also of a rejected or over-long command, is watched for
+ * the literal that it ends in (RFC 7888 section 3), whose octets and following line belong to it.
+ *
+ * A line ends in CRLF or a bare LF, everywhere. A CR before anything else is a bad character.
+ */
+#ifndef GATEPOST_IMAP_COMMAND_H
+#define GATEPOST_IMAP_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/base.h"
+#include "base/buffer.h"
+
+/* Limits, in octets: a tag; a literal with `+` (LITERAL-, RFC 7888 section 5) and without; what is
+ * kept of a command's arguments, unless its shape says otherwise. */
+#define COMMAND_TAG_MAX 126
+#define COMMAND_LITERAL_PLUS_MAX 4096
+#define COMMAND_LITERAL_MAX 8192
+#define COMMAND_STORED_MAX 12288
+#define COMMAND_NAME_MAX 15
+#define COMMAND_ARGUMENTS_MAX 2
+
+/* Limits of ID (RFC 2971 section 3.3), and of its line: 30 pairs fit. */
+#define COMMAND_ID_PAIRS_MAX 30
+#define COMMAND_ID_FIELD_MAX 30
+#define COMMAND_ID_VALUE_MAX 1024
+#define COMMAND_ID_LINE_MAX 32768
+
+enum command_form {
+	COMMAND_FORM_NONE,      /* no arguments */
+	COMMAND_FORM_STRINGS,   /* atoms, quoted strings, literals; kept */
+	COMMAND_FORM_ATOMS,     /* atoms only; kept */
+	COMMAND_FORM_ID,        /* NIL or a list of pairs; checked, not kept */
+	COMMAND_FORM_FORBIDDEN, /* known but not now: skipped unread, ends COMMAND_FORBIDDEN */
+};
+
+/* struct command_shape is what a command looks like. `fewest` and `most` count the arguments of
+ * COMMAND_FORM_STRINGS and COMMAND_FORM_ATOMS. A limit of 0 is the default. */
+struct command_shape {
+	const char *name;
+	enum command_form form;
+	uint8_t fewest;
+	uint8_t most;
+	size_t line_max;
+	size_t stored_max;
+};
+
+enum command_event {
+	COMMAND_MORE,    /* all bytes are consumed, the command is not over */
+	COMMAND_LITERAL, /* a literal that will be taken waits for its go-ahead: send `+` */
+	COMMAND_READY,   /* a command as its shape wants it */
+	COMMAND_BAD,     /* a command that is rejected: command_fault() says why */
+	COMMAND_FATAL,   /* a literal of unknowable length follows: feed no more */
+};
+
+enum command_fault {
+	COMMAND_FINE,
+	COMMAND_SYNTAX,    /* characters, spaces, number or form of arguments */
+	COMMAND_UNKNOWN,   /* no shape has this name */
+	COMMAND_FORBIDDEN, /* its shape is COMMAND_FORM_FORBIDDEN */
+	COMMAND_TOO_LONG,  /* a line past its limit */
+	COMMAND_TOO_BIG,   /* a literal, or all arguments together, past the limit */
+	COMMAND_NO_MEMORY,
+};
+
+/* struct command is embedded in its owner; the fields are the command's own. It keeps arguments
+ * only while they are needed, and wipes them. */
+struct command {
+	const struct command_shape *shapes;
+	size_t shape_count;
+	size_t line_max;
+
+	/* The line that is being read, and whether it ends in a literal. */
+	size_t line_length;
+	uint32_t octets_left; /* of the literal that is being read */
+	uint32_t tail_octets;
+	uint8_t tail;         /* enum tail */
+	bool tail_plus;
+	bool tail_overflow;
+	bool cr_pending;
+
+	/* What it means. */
+	uint8_t part;  /* enum part */
+	uint8_t fault; /* enum command_fault */
+	uint8_t state; /* enum argument_state */
+	bool over;     /* READY or BAD was said: the next byte begins the next command */
+	bool tag_known;
+	uint8_t tag_length;
+	uint8_t name_length;
+	char tag[COMMAND_TAG_MAX + 1];
+	char name[COMMAND_NAME_MAX + 1];
+	const struct command_shape *shape;
+
+	/* The arguments. */
+	struct buffer stored;
+	size_t argument_start[COMMAND_ARGUMENTS_MAX];
+	uint8_t argument_count;
+	bool in_list;
+	uint8_t item_count;   /* of the ID list */
+	uint32_t item_length; /* of the ID item */
+};
+
+/* command_init waits for the first command. `shapes` is borrowed; `line_max` bounds a line without
+ * its end. */
+void command_init(struct command *command, const struct command_shape *shapes, size_t shape_count,
+		  size_t line_max);
+
+/* command_feed consumes bytes up to the next event. After COMMAND_READY and COMMAND_BAD the
+ * functions below tell of that command, until the next feed. */
+enum command_event command_feed(struct command *command, const void *bytes, size_t length,
+				size_t *consumed);
+
+/* command_tag is the tag, or "" where none may be echoed: malformed, or no space behind it. */
+const char *command_tag(const struct command *command);
+
+/* command_shape is which command it is, NULL where no shape has its name. */
+const struct command_shape *command_shape(const struct command *command);
+
+enum command_fault command_fault(const struct command *command);
+
+/* command_argument is one argument of a ready command, decoded, and its length; NULL where it has
+ * no such argument. Borrowed until the next feed, continue or forget. */
+const uint8_t *command_argument(const struct command *command, size_t index, size_t *length);
+
+/* command_continue makes the next line one more argument of the ready command, whatever it holds
+ * (in RFC 9051's grammar the responses of an AUTHENTICATE are part of it). It ends in another
+ * COMMAND_READY or COMMAND_BAD. For commands of COMMAND_FORM_ATOMS that have one argument. */
+void command_continue(struct command *command);
+
+/* command_forget wipes the arguments; tag and shape stay until the next feed. */
+void command_forget(struct command *command);
+
+/* command_done wipes and frees. */
+void command_done(struct command *command);
+
+#endif
