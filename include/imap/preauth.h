@@ -36,10 +36,13 @@ enum preauth_verdict {
 };
 
 /* Limits of the dialogue. PREAUTH_BAD_IN_A_ROW bad commands in a row, or PREAUTH_BAD_IN_ALL, end
- * it; a tag has at most PREAUTH_TAG_MAX octets. */
+ * it; names and passwords that cannot be any (empty, too long, control characters) count, logins
+ * that the session refuses do not. A tag has at most PREAUTH_TAG_MAX octets, a line of an
+ * AUTHENTICATE PREAUTH_SASL_LINE_MAX whatever `line_max` is; command.h has the other limits. */
 #define PREAUTH_BAD_IN_A_ROW 10
 #define PREAUTH_BAD_IN_ALL 30
 #define PREAUTH_TAG_MAX 126
+#define PREAUTH_SASL_LINE_MAX 24576
 
 /* preauth_new starts a dialogue in the not-authenticated state; NULL when memory ran out.
  * `settings` is borrowed. */
