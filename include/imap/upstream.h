@@ -59,6 +59,10 @@ must_use struct upstream *upstream_new(const struct upstream_settings *settings)
 enum upstream_verdict upstream_feed(struct upstream *upstream, struct buffer *input,
 				    struct buffer *output);
 
+/* upstream_end tells that the backend closed the connection before a verdict. It sets refusal
+ * and reason, with what the backend said in a BYE, and returns UPSTREAM_FAILED. */
+enum upstream_verdict upstream_end(struct upstream *upstream);
+
 /* upstream_greeted tells whether the greeting has arrived: the time allowed for it is then over and
  * the time for the login runs. */
 bool upstream_greeted(const struct upstream *upstream);
