@@ -15,6 +15,14 @@
 #include "base/addr.h"
 #include "base/base.h"
 
+/* Bounds of the file itself, of what may be repeated in it, of a lookup command, and of a user
+ * name once it is normalised. */
+#define CONFIG_FILE_MAX (16 << 20)
+#define CONFIG_TABLES_MAX 4096
+#define CONFIG_LOOKUP_MAX 512
+#define CONFIG_LOOKUP_WORDS_MAX 16
+#define CONFIG_USER_MAX 255
+
 enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_IMPLICIT };
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_LOGFMT, CONFIG_LOG_JSON };
@@ -69,7 +77,7 @@ struct config_user {
 
 struct config_routing {
 	enum config_source source;
-	char *lookup; /* checked: reads only, has a placeholder */
+	char *lookup; /* checked: reads only, has a placeholder, words with single spaces */
 	enum config_user_case user_case;
 	char *default_domain;
 	struct config_user *users; /* sorted by name */
@@ -77,7 +85,7 @@ struct config_routing {
 };
 
 struct config_backend {
-	char *name;
+	char *name; /* letters, digits, '-', '_' and '.': never mistaken for a URL */
 	struct endpoint address;
 	bool send_id;
 	bool ask_capability;
@@ -109,13 +117,23 @@ struct config {
 	int references; /* atomic; config.c only */
 };
 
-/* config_load reads and checks a file. Every fault, not only the first, is written to `faults` as
+/* config_load reads and checks a file of at most CONFIG_FILE_MAX bytes. Every fault, not only the first, is written to `faults` as
  * a line `FILE:LINE:COL: what is wrong, what would be right`. NULL when there was one. The caller
  * owns one reference. Certificates are named here, and loaded by net/tls.h. */
 must_use struct config *config_load(const char *path, FILE *faults);
 
 /* config_load_text does the same for text in memory; `name` stands where the file's name would. */
 must_use struct config *config_load_text(const char *text, const char *name, FILE *faults);
+
+/* config_normalise_user writes the key of a user name into `size` bytes: A-Z folded and the default
+ * domain added, as configured. False when the result is empty or does not fit; CONFIG_USER_MAX + 1
+ * bytes hold every name that [routing.users] may have. */
+bool config_normalise_user(const struct config_routing *routing, const char *user, char *key,
+			   size_t size);
+
+/* config_find_user gives the index of the backend that [routing.users] names for a normalised
+ * user; backend_count when it names none. */
+size_t config_find_user(const struct config *config, const char *key);
 
 struct config *config_ref(struct config *config);
 
