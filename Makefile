@@ -144,6 +144,8 @@ $(BUILD)/fuzzers/%: $(BUILD)/tests/fuzz/%.c.o $(ROOMS)
 	@mkdir -p $(@D)
 	@$(CXX) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
+$(BUILD)/bench/imapload: $(patsubst %,$(BUILD)/%.o,$(wildcard tests/bench/load_*.c))
+
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.c.o
 	@echo "  LINK $@"
 	@mkdir -p $(@D)
