@@ -18,7 +18,11 @@
 #define RESOLVER_TTL_MAX 300
 #define RESOLVER_TTL_NEGATIVE 1   /* seconds that a failure is remembered */
 #define RESOLVER_ADDRESSES_MAX 16 /* of one name; more are ignored */
-#define RESOLVER_NAMES_MAX 1024   /* remembered; the oldest goes first */
+#define RESOLVER_NAMES_MAX 1024   /* remembered or being asked; the oldest goes first */
+
+/* A server that is silent is asked again after so long, then after twice as long, and so on. */
+#define RESOLVER_TIMEOUT_MS 1000
+#define RESOLVER_TRIES 3
 
 struct ev_loop;
 struct resolver;
@@ -38,8 +42,10 @@ struct resolver_query {
 	resolver_callback_t *callback;
 };
 
-/* resolver_new uses the servers of /etc/resolv.conf and the names of /etc/hosts, or the servers of
- * `servers` ("127.0.0.1:5353") where it is not NULL. NULL, and `error`, when c-ares cannot start. */
+/* resolver_new uses the names of /etc/hosts and the servers of /etc/resolv.conf, or in their place
+ * `servers` ("127.0.0.1:5353") where it is not NULL. NULL, and `error`, when c-ares cannot start.
+ * Not by two threads at once: c-ares counts its users without a lock. The same for
+ * resolver_free. */
 must_use struct resolver *resolver_new(struct ev_loop *loop, const char *servers,
 				       struct error *error);
 
@@ -48,10 +54,11 @@ must_use struct resolver *resolver_new(struct ev_loop *loop, const char *servers
 void resolver_ask(struct resolver *resolver, struct resolver_query *query, const char *host,
 		  uint16_t port, resolver_callback_t *callback);
 
-/* resolver_cancel: the callback will not be called. Nothing happens if nothing is being asked. */
+/* resolver_cancel: the callback will not be called; the answer, when it comes, is remembered.
+ * Nothing happens if nothing is being asked. */
 void resolver_cancel(struct resolver_query *query);
 
-/* resolver_free: no query may be waiting. NULL is fine. */
+/* resolver_free: no query may be waiting, and not from within a callback. NULL is fine. */
 void resolver_free(struct resolver *resolver);
 
 #endif

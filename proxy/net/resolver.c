@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Host names by c-ares, the only place that knows it (1.18 and later). Every name that was asked
+ * for is an entry of one table: being asked with those who wait, or known until it expires.
+ */
+#include "net/resolver.h"
+
+#include <ares.h>
+#include <ev.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Memory that runs out inside the table refuses one name instead of ending the process. */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+#include <utlist.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "net/timeouts.h"
+
+#define HOST_MAX 253
+
+/* Sockets that c-ares may have open: a datagram and a stream socket for each of 16 servers. */
+#define SOCKETS_MAX 32
+
+struct resolver_socket {
+	struct ev_io watcher;
+	struct resolver *resolver;
+	bool used;
+};
+
+struct resolver_name {
+	UT_hash_handle hh;
+	struct resolver *resolver;
+	struct resolver_query *waiting;
+	uint64_t expires_ms;
+	bool asking;     /* c-ares has it */
+	unsigned pins;   /* those who wait are being answered, perhaps in a callback of another */
+	const char *why; /* static words, where `count` is 0 */
+	size_t count;
+	struct addr addresses[RESOLVER_ADDRESSES_MAX];
+	char host[];
+};
+
+struct resolver {
+	struct ev_loop *loop;
+	ares_channel channel;
+	struct ev_timer timer;
+	struct resolver_name *names; /* oldest first */
+	struct resolver_socket sockets[SOCKETS_MAX];
+	bool closing;
+};
+
+/* --- c-ares in the loop --------------------------------------------------------------------- */
+
+/* To be called after everything that may have changed what c-ares waits for. */
+static void set_timer(struct resolver *resolver)
+{
+	struct timeval left;
+
+	ev_timer_stop(resolver->loop, &resolver->timer);
+	if (ares_timeout(resolver->channel, NULL, &left) != NULL) {
+		ev_timer_set(&resolver->timer,
+			     (double)left.tv_sec + (double)left.tv_usec / 1000000.0, 0.0);
+		ev_timer_start(resolver->loop, &resolver->timer);
+	}
+}
+
+static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+	struct resolver *resolver = container_of(timer, struct resolver, timer);
+
+	(void)loop;
+	(void)events;
+	ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+	set_timer(resolver);
+}
+
+static void on_socket(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+	struct resolver *resolver =
+		container_of(watcher, struct resolver_socket, watcher)->resolver;
+	int fd = watcher->fd;
+
+	(void)loop;
+	ares_process_fd(resolver->channel, (events & EV_READ) != 0 ? fd : ARES_SOCKET_BAD,
+			(events & EV_WRITE) != 0 ? fd : ARES_SOCKET_BAD);
+	set_timer(resolver);
+}
+
+static struct resolver_socket *find_socket(struct resolver *resolver, int fd)
+{
+	for (size_t i = 0; i < SOCKETS_MAX; i++) {
+		struct resolver_socket *each = &resolver->sockets[i];
+
+		if (each->used && each->watcher.fd == fd) {
+			return each;
+		}
+	}
+	return NULL;
+}
+
+static struct resolver_socket *unused_socket(struct resolver *resolver)
+{
+	for (size_t i = 0; i < SOCKETS_MAX; i++) {
+		if (!resolver->sockets[i].used) {
+			return &resolver->sockets[i];
+		}
+	}
+	return NULL;
+}
+
+static void on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
+{
+	struct resolver *resolver = data;
+	int events = (readable != 0 ? EV_READ : 0) | (writable != 0 ? EV_WRITE : 0);
+	struct resolver_socket *found = find_socket(resolver, fd);
+
+	if (found != NULL) {
+		ev_io_stop(resolver->loop, &found->watcher);
+		found->used = false;
+	}
+	if (events == 0) {
+		return;
+	}
+	found = found != NULL ? found : unused_socket(resolver);
+	if (found == NULL) {
+		return; /* never heard: the question ends by its timeout */
+	}
+	found->used = true;
+	found->resolver = resolver;
+	ev_io_init(&found->watcher, on_socket, fd, events);
+	ev_io_start(resolver->loop, &found->watcher);
+}
+
+/* --- Names ---------------------------------------------------------------------------------- */
+
+static void forget(struct resolver_name *name)
+{
+	HASH_DEL(name->resolver->names, name);
+	free(name);
+}
+
+/* False when all of them are being asked for. */
+static bool forget_oldest(struct resolver *resolver)
+{
+	for (struct resolver_name *name = resolver->names; name != NULL; name = name->hh.next) {
+		if (!name->asking && name->pins == 0) {
+			forget(name);
+			return true;
+		}
+	}
+	return false;
+}
+
+static struct resolver_name *remember(struct resolver *resolver, const char *host)
+{
+	size_t length = strlen(host);
+	struct resolver_name *name;
+
+	if (HASH_COUNT(resolver->names) >= RESOLVER_NAMES_MAX && !forget_oldest(resolver)) {
+		return NULL;
+	}
+	name = calloc(1, sizeof(*name) + length + 1);
+	if (name == NULL) {
+		return NULL;
+	}
+	name->resolver = resolver;
+	memcpy(name->host, host, length + 1);
+	HASH_ADD_KEYPTR(hh, resolver->names, name->host, length, name);
+	if (name->hh.tbl == NULL) {
+		free(name);
+		return NULL;
+	}
+	return name;
+}
+
+/* --- Answers -------------------------------------------------------------------------------- */
+
+static void set_port(struct addr *address, uint16_t port)
+{
+	if (address->family == AF_INET6) {
+		address->v6.sin6_port = htons(port);
+	} else {
+		address->v4.sin_port = htons(port);
+	}
+}
+
+/* The callback gets a copy, since it may make the resolver forget the name. */
+static void answer(struct resolver_query *query, const struct resolver_name *name)
+{
+	struct addr addresses[RESOLVER_ADDRESSES_MAX];
+	size_t count = name->count;
+	const char *why = name->why;
+
+	for (size_t i = 0; i < count; i++) {
+		addresses[i] = name->addresses[i];
+		set_port(&addresses[i], query->port);
+	}
+	query->callback(query, addresses, count, why);
+}
+
+static void answer_waiting(struct resolver_name *name)
+{
+	name->pins++;
+	while (name->waiting != NULL) {
+		struct resolver_query *query = name->waiting;
+
+		resolver_cancel(query);
+		answer(query, name);
+	}
+	name->pins--;
+}
+
+static int clamp_ttl(int ttl)
+{
+	if (ttl < RESOLVER_TTL_MIN) {
+		return RESOLVER_TTL_MIN;
+	}
+	return ttl > RESOLVER_TTL_MAX ? RESOLVER_TTL_MAX : ttl;
+}
+
+/* The smallest TTL of what was kept, in seconds. */
+static int keep_addresses(struct resolver_name *name, const struct ares_addrinfo *found)
+{
+	int ttl = RESOLVER_TTL_MAX;
+
+	for (const struct ares_addrinfo_node *node = found->nodes;
+	     node != NULL && name->count < RESOLVER_ADDRESSES_MAX; node = node->ai_next) {
+		if (node->ai_family == AF_INET || node->ai_family == AF_INET6) {
+			addr_from_sockaddr(&name->addresses[name->count++], node->ai_addr);
+			ttl = node->ai_ttl < ttl ? node->ai_ttl : ttl;
+		}
+	}
+	return clamp_ttl(ttl);
+}
+
+static void on_answer(void *argument, int status, int timeouts, struct ares_addrinfo *found)
+{
+	struct resolver_name *name = argument;
+	int ttl = RESOLVER_TTL_NEGATIVE;
+
+	(void)timeouts;
+	name->asking = false;
+	name->count = 0;
+	name->why = status == ARES_SUCCESS ? "the name has no address" : ares_strerror(status);
+	if (status == ARES_SUCCESS) {
+		ttl = keep_addresses(name, found);
+		ares_freeaddrinfo(found);
+	}
+	if (name->resolver->closing) {
+		return;
+	}
+	ttl = name->count > 0 ? ttl : RESOLVER_TTL_NEGATIVE;
+	name->expires_ms = timeouts_now_ms() + (uint64_t)ttl * 1000;
+	answer_waiting(name);
+}
+
+/* --- For everybody -------------------------------------------------------------------------- */
+
+static int init_channel(struct resolver *resolver)
+{
+	struct ares_options options = {
+		.timeout = RESOLVER_TIMEOUT_MS,
+		.tries = RESOLVER_TRIES,
+		.sock_state_cb = on_socket_state,
+		.sock_state_cb_data = resolver,
+	};
+	int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
+
+#ifdef ARES_OPT_QUERY_CACHE
+	options.qcache_max_ttl = 0; /* one cache is enough, and ours is the same everywhere */
+	mask |= ARES_OPT_QUERY_CACHE;
+#endif
+	return ares_init_options(&resolver->channel, &options, mask);
+}
+
+static int init_ares(struct resolver *resolver, const char *servers)
+{
+	int status = ares_library_init(ARES_LIB_INIT_ALL);
+
+	if (status != ARES_SUCCESS) {
+		return status;
+	}
+	status = init_channel(resolver);
+	if (status == ARES_SUCCESS && servers != NULL) {
+		status = ares_set_servers_ports_csv(resolver->channel, servers);
+		if (status != ARES_SUCCESS) {
+			ares_destroy(resolver->channel);
+		}
+	}
+	if (status != ARES_SUCCESS) {
+		ares_library_cleanup();
+	}
+	return status;
+}
+
+struct resolver *resolver_new(struct ev_loop *loop, const char *servers, struct error *error)
+{
+	struct resolver *resolver = calloc(1, sizeof(*resolver));
+	int status;
+
+	if (resolver == NULL) {
+		error_set(error, "out of memory");
+		return NULL;
+	}
+	resolver->loop = loop;
+	ev_init(&resolver->timer, on_timer);
+	status = init_ares(resolver, servers);
+	if (status != ARES_SUCCESS) {
+		error_set(error, "cannot start the resolver: %s", ares_strerror(status));
+		free(resolver);
+		return NULL;
+	}
+	return resolver;
+}
+
+static void begin_asking(struct resolver_name *name)
+{
+	struct resolver *resolver = name->resolver;
+	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+
+	name->asking = true;
+	ares_getaddrinfo(resolver->channel, name->host, NULL, &hints, on_answer, name);
+	set_timer(resolver);
+}
+
+static void fail(struct resolver_query *query, const char *why)
+{
+	query->callback(query, NULL, 0, why);
+}
+
+void resolver_ask(struct resolver *resolver, struct resolver_query *query, const char *host,
+		  uint16_t port, resolver_callback_t *callback)
+{
+	char lower[HOST_MAX + 1];
+	struct resolver_name *name;
+
+	invariant(query->name == NULL);
+	query->port = port;
+	query->callback = callback;
+	if (strlen(host) > HOST_MAX) {
+		fail(query, "the name is too long");
+		return;
+	}
+	strcpy(lower, host);
+	text_lower(lower);
+	HASH_FIND_STR(resolver->names, lower, name);
+	if (name != NULL && !name->asking && name->expires_ms > timeouts_now_ms()) {
+		answer(query, name);
+		return;
+	}
+	if (name != NULL && !name->asking && name->pins == 0) {
+		forget(name); /* to come back as the youngest */
+		name = NULL;
+	}
+	name = name != NULL ? name : remember(resolver, lower);
+	if (name == NULL) {
+		fail(query, "too many names are being asked for");
+		return;
+	}
+	query->name = name;
+	DL_APPEND2(name->waiting, query, previous, next);
+	if (!name->asking) {
+		begin_asking(name);
+	}
+}
+
+void resolver_cancel(struct resolver_query *query)
+{
+	if (query->name == NULL) {
+		return;
+	}
+	DL_DELETE2(query->name->waiting, query, previous, next);
+	query->name = NULL;
+	query->previous = NULL;
+	query->next = NULL;
+}
+
+void resolver_free(struct resolver *resolver)
+{
+	if (resolver == NULL) {
+		return;
+	}
+	resolver->closing = true;
+	ares_destroy(resolver->channel);
+	ares_library_cleanup();
+	ev_timer_stop(resolver->loop, &resolver->timer);
+	for (struct resolver_name *name = resolver->names; name != NULL; name = resolver->names) {
+		invariant(name->waiting == NULL);
+		forget(name);
+	}
+	free(resolver);
+}
