@@ -21,14 +21,15 @@ struct stream_loop;
 struct timeouts;
 
 /* Questions asked and not yet answered, per connection; one more is refused at once. And the
- * longest reply that is read; a longer one ends the connection. */
+ * longest reply that is read, with all its framing; a longer one ends the connection. */
 #define REDIS_IN_FLIGHT_MAX 1024
 #define REDIS_REPLY_MAX 65536
 
 enum redis_result {
 	REDIS_STRING, /* `text`, `length` bytes, borrowed for the call */
 	REDIS_NIL,    /* no such key or field */
-	REDIS_FAILED, /* down, late, refused, an error reply or one of another type: `text` says */
+	REDIS_FAILED, /* down, late, refused, an error reply or one of another type: `text` says in
+		       * printable words */
 };
 
 typedef void redis_callback_t(struct redis_question *question, enum redis_result result,
@@ -46,7 +47,7 @@ must_use struct redis *redis_new(const struct config_redis *config, struct strea
 				 struct timeouts *timeouts, struct resolver *resolver,
 				 struct metrics *metrics);
 
-/* redis_ask sends one command of binary-safe words. Answers once through `callback` unless
+/* redis_ask sends one command of binary-safe words, which has one reply. Answers once through `callback` unless
  * cancelled, at the latest when the configured timeout is over, perhaps before it returns. */
 void redis_ask(struct redis *redis, struct redis_question *question, size_t word_count,
 	       const char *const *words, const size_t *lengths, redis_callback_t *callback);
@@ -54,7 +55,8 @@ void redis_ask(struct redis *redis, struct redis_question *question, size_t word
 /* redis_cancel: the callback will not be called; the reply, when it comes, is dropped. */
 void redis_cancel(struct redis_question *question);
 
-/* redis_free closes the connection; no question may be waiting. NULL is fine. */
+/* redis_free closes the connection; no question may be waiting, and not from within a callback.
+ * NULL is fine. */
 void redis_free(struct redis *redis);
 
 #endif

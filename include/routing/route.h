@@ -9,10 +9,10 @@
 #include <stdbool.h>
 
 #include "base/base.h"
+#include "core/config.h"
 #include "routing/redis.h"
 
 struct backend;
-struct config;
 struct metrics;
 struct resolver;
 struct route_query;
@@ -21,7 +21,7 @@ struct stream_loop;
 struct timeouts;
 
 /* Longest normalised user name. */
-#define ROUTE_USER_MAX 255
+#define ROUTE_USER_MAX CONFIG_USER_MAX
 
 enum route_result {
 	ROUTE_FOUND,
@@ -53,18 +53,20 @@ must_use struct router *router_new(struct config *config, struct stream_loop *sh
 				   struct metrics *metrics, struct error *error);
 
 /* route_ask answers once through `callback`, perhaps before it returns, unless cancelled. `user`
- * is the name as the client wrote it (credentials_mailbox), borrowed for the call. */
+ * is the name as the client wrote it (credentials_mailbox), borrowed for the call. [routing.users]
+ * is asked first, then the source. A name without a routing key is an unknown one. */
 void route_ask(struct router *router, struct route_query *query, const char *user,
 	       route_callback_t *callback);
 
 /* route_cancel: the callback will not be called. Nothing happens if nothing is being asked. */
 void route_cancel(struct route_query *query);
 
-/* router_free: no query may be waiting. NULL is fine. */
+/* router_free: no query may be waiting, and not from within a callback. NULL is fine. */
 void router_free(struct router *router);
 
-/* route_normalise writes the routing key of a user name: lower case (A-Z only) and default domain
- * as configured. False when the result is empty or longer than ROUTE_USER_MAX. */
+/* route_normalise writes the routing key of a user name: default domain (where the name has no '@')
+ * and lower case (A-Z only) as configured. False when there is none: the name is empty or holds a
+ * control character, or the key would be longer than ROUTE_USER_MAX. */
 bool route_normalise(const struct config *config, const char *user, char key[ROUTE_USER_MAX + 1]);
 
 #endif

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The connection to Redis: how it is made, greeted, lost and made again.
+ */
+#include "redis_link_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "core/config.h"
+#include "core/log.h"
+#include "core/metrics.h"
+
+/* Longest text of an endpoint, and bytes read at a time. The chunk that streams share cannot serve:
+ * an answer makes sessions go on, and they read too. */
+#define ADDRESS_TEXT_MAX 272
+#define READ_SIZE        4096
+
+/* --- Losing, and the pause ------------------------------------------------------------------ */
+
+static void set_timer(struct redis_link *link, uint64_t deadline_ms)
+{
+	timeout_remove(&link->timer);
+	timeout_add(&link->timers, &link->timer, deadline_ms);
+}
+
+static void log_loss(struct redis_link *link, uint64_t now_ms)
+{
+	char address[ADDRESS_TEXT_MAX];
+
+	if (link->loss_logged ||
+	    (link->loss_logged_ms != 0 && now_ms - link->loss_logged_ms < REDIS_LOG_EVERY_MS)) {
+		return;
+	}
+	link->loss_logged = true;
+	link->loss_logged_ms = now_ms;
+	endpoint_format(&link->around.config->address, address, sizeof(address));
+	log_warn("Redis is not usable", log_text("address", address),
+		 log_text("why", link->why.text));
+}
+
+static void log_recovery(struct redis_link *link)
+{
+	char address[ADDRESS_TEXT_MAX];
+
+	if (!link->loss_logged) {
+		return;
+	}
+	link->loss_logged = false;
+	endpoint_format(&link->around.config->address, address, sizeof(address));
+	log_info("Redis is usable again", log_text("address", address));
+}
+
+/* A pause grows when a whole round has failed: every address of the name once. */
+static void grow_pause(struct redis_link *link)
+{
+	bool round_over = ++link->address_turn >= link->address_count;
+
+	if (round_over) {
+		link->address_turn = 0;
+	}
+	if (link->pause_ms == 0) {
+		link->pause_ms = REDIS_PAUSE_MIN_MS;
+	} else if (round_over) {
+		link->pause_ms *= 2;
+	}
+	if (link->pause_ms > REDIS_PAUSE_MAX_MS) {
+		link->pause_ms = REDIS_PAUSE_MAX_MS;
+	}
+}
+
+static uint64_t later_of(uint64_t left, uint64_t right)
+{
+	return left > right ? left : right;
+}
+
+static void pause_attempts(struct redis_link *link, uint64_t now_ms)
+{
+	unsigned half = link->pause_ms / 2;
+	uint64_t due_ms = now_ms + half + (unsigned)rand_r(&link->jitter) % (half + 1);
+
+	link->phase = REDIS_PAUSED;
+	set_timer(link, later_of(due_ms, link->attempted_ms + REDIS_PAUSE_MIN_MS));
+}
+
+static void lose(struct redis_link *link, const struct error *why)
+{
+	bool was_ready = link->phase == REDIS_READY;
+	uint64_t now_ms = timeouts_now_ms();
+
+	link->why = *why;
+	stream_close(&link->stream);
+	redis_codec_done(&link->codec);
+	resolver_cancel(&link->name);
+	metrics_count(link->around.metrics, METRIC_REDIS_FAILURES);
+	if (was_ready) {
+		/* Short-lived success must not make for quick attempts without end. */
+		bool lived = now_ms - link->ready_ms >= REDIS_PAUSE_MAX_MS;
+
+		link->pause_ms = lived ? 0 : link->pause_ms;
+		link->address_turn = 0;
+	}
+	grow_pause(link);
+	pause_attempts(link, now_ms);
+	log_loss(link, now_ms);
+	if (was_ready) {
+		struct error told = link->why;
+
+		link->events->lost(link, &told);
+	}
+}
+
+static void lose_because(struct redis_link *link, const char *why)
+{
+	struct error error = {0};
+
+	error_set(&error, "%.255s", why);
+	lose(link, &error);
+}
+
+/* --- AUTH and SELECT ------------------------------------------------------------------------ */
+
+static bool wants_auth(const struct redis_link *link)
+{
+	return link->around.config->password[0] != '\0';
+}
+
+static unsigned greeting_length(const struct redis_link *link)
+{
+	return (wants_auth(link) ? 1U : 0U) + (link->around.config->database != 0 ? 1U : 0U);
+}
+
+static void write_words(struct buffer *out, size_t count, const char *const *words)
+{
+	size_t lengths[3];
+
+	for (size_t i = 0; i < count; i++) {
+		lengths[i] = strlen(words[i]);
+	}
+	redis_codec_write(out, count, words, lengths);
+}
+
+static void write_auth(struct buffer *out, const struct config_redis *config)
+{
+	if (config->user[0] != '\0') {
+		write_words(out, 3, (const char *const[]){"AUTH", config->user, config->password});
+	} else {
+		write_words(out, 2, (const char *const[]){"AUTH", config->password});
+	}
+}
+
+static void become_ready(struct redis_link *link)
+{
+	link->phase = REDIS_READY;
+	link->ready_ms = timeouts_now_ms();
+	timeout_remove(&link->timer);
+	metrics_count(link->around.metrics, METRIC_REDIS_CONNECTS);
+	log_recovery(link);
+	link->events->ready(link);
+}
+
+static void greet(struct redis_link *link)
+{
+	const struct config_redis *config = link->around.config;
+	struct buffer commands = {0};
+
+	link->phase = REDIS_GREETING;
+	link->greeting_replies = 0;
+	if (wants_auth(link)) {
+		write_auth(&commands, config);
+	}
+	if (config->database != 0) {
+		char number[16];
+
+		snprintf(number, sizeof(number), "%u", config->database);
+		write_words(&commands, 2, (const char *const[]){"SELECT", number});
+	}
+	if (commands.failed) {
+		lose_because(link, "out of memory");
+	} else if (commands.length > 0) {
+		stream_write(&link->stream, buffer_bytes(&commands), commands.length);
+	} else {
+		become_ready(link);
+	}
+	buffer_done(&commands);
+}
+
+/* Redis repeats the arguments of a command that it does not know, cut short: so whatever could be
+ * one is not shown. */
+static void refuse_greeting(struct redis_link *link, const struct redis_reply_view *reply)
+{
+	bool is_auth = wants_auth(link) && link->greeting_replies == 0;
+	const char *command = is_auth ? "AUTH" : "SELECT";
+	const char *password = link->around.config->password;
+	struct error why = {0};
+
+	redis_reply_explain(reply, &why);
+	if (is_auth && (strstr(why.text, "args") != NULL || strstr(why.text, password) != NULL)) {
+		error_set(&why, "refused; the reply is not shown since it may hold the password");
+	}
+	error_prefix(&why, command);
+	lose(link, &why);
+}
+
+static void handle_greeting_reply(struct redis_link *link, const struct redis_reply_view *reply)
+{
+	if (reply->kind != REDIS_REPLY_IS_STATUS) {
+		refuse_greeting(link, reply);
+		return;
+	}
+	link->pause_ms = 0;
+	if (++link->greeting_replies == greeting_length(link)) {
+		become_ready(link);
+	}
+}
+
+/* --- What the stream says ------------------------------------------------------------------- */
+
+static struct redis_link *link_of(struct stream *stream)
+{
+	return container_of(stream, struct redis_link, stream);
+}
+
+static void on_ready(struct stream *stream)
+{
+	struct redis_link *link = link_of(stream);
+
+	if (!redis_codec_init(&link->codec)) {
+		lose_because(link, "out of memory");
+		return;
+	}
+	stream_set_reading(stream, true);
+	greet(link);
+}
+
+/* False when the connection was lost over it. */
+static bool take_bytes(struct redis_link *link, const uint8_t *bytes, size_t length)
+{
+	while (length > 0) {
+		struct redis_reply_view reply = {0};
+		struct error why = {0};
+		size_t used = 0;
+
+		switch (redis_codec_feed(&link->codec, bytes, length, &used, &reply, &why)) {
+		case REDIS_CODEC_MORE:
+			return true;
+		case REDIS_CODEC_BROKEN:
+			error_prefix(&why, "Redis sent nonsense");
+			lose(link, &why);
+			return false;
+		case REDIS_CODEC_REPLY:
+			break;
+		}
+		bytes += used;
+		length -= used;
+		if (link->phase == REDIS_GREETING) {
+			handle_greeting_reply(link, &reply);
+		} else {
+			link->pause_ms = 0;
+			link->events->reply(link, &reply);
+		}
+		redis_reply_done(&reply);
+		if (link->phase != REDIS_GREETING && link->phase != REDIS_READY) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static void on_readable(struct stream *stream)
+{
+	struct redis_link *link = link_of(stream);
+	uint8_t bytes[READ_SIZE];
+
+	for (;;) {
+		struct error why = {0};
+		size_t count = 0;
+
+		switch (stream_read(stream, bytes, sizeof(bytes), &count, &why)) {
+		case STREAM_READ_BYTES:
+			if (!take_bytes(link, bytes, count)) {
+				return;
+			}
+			break;
+		case STREAM_READ_LATER:
+			return;
+		case STREAM_READ_END:
+		case STREAM_READ_TRUNCATED:
+			lose_because(link, "Redis closed the connection");
+			return;
+		case STREAM_READ_FAILED:
+			lose(link, &why);
+			return;
+		}
+	}
+}
+
+static void on_drained(struct stream *stream)
+{
+	(void)stream; /* what waits to be sent is bounded by the questions in flight */
+}
+
+static void on_failed(struct stream *stream, const struct error *why)
+{
+	lose(link_of(stream), why);
+}
+
+static const struct stream_events stream_events = {
+	.ready = on_ready,
+	.readable = on_readable,
+	.drained = on_drained,
+	.failed = on_failed,
+};
+
+/* --- Attempts ------------------------------------------------------------------------------- */
+
+static void connect_to(struct redis_link *link, const struct addr *address, const char *path)
+{
+	struct error why = {0};
+
+	link->phase = REDIS_CONNECTING;
+	if (!stream_connect(&link->stream, link->around.shared, address, path, &stream_events,
+			    &why)) {
+		lose(link, &why);
+	}
+}
+
+static void on_resolved(struct resolver_query *query, const struct addr *addresses, size_t count,
+			const char *why)
+{
+	struct redis_link *link = container_of(query, struct redis_link, name);
+
+	link->address_count = count;
+	if (count == 0) {
+		lose_because(link, why);
+		return;
+	}
+	connect_to(link, &addresses[link->address_turn % count], NULL);
+}
+
+static void begin_attempt(struct redis_link *link)
+{
+	const struct config_redis *config = link->around.config;
+
+	link->attempted_ms = timeouts_now_ms();
+	link->phase = REDIS_RESOLVING;
+	set_timer(link, link->attempted_ms + config->timeout_ms);
+	switch (config->address.kind) {
+	case ENDPOINT_IP:
+		connect_to(link, &config->address.ip, NULL);
+		break;
+	case ENDPOINT_UNIX:
+		connect_to(link, NULL, config->address.name);
+		break;
+	default:
+		resolver_ask(link->around.resolver, &link->name, config->address.name,
+			     config->address.port, on_resolved);
+	}
+}
+
+static void on_timer(struct timeout *timer)
+{
+	struct redis_link *link = container_of(timer, struct redis_link, timer);
+	struct error why = {0};
+
+	if (link->phase == REDIS_PAUSED) {
+		begin_attempt(link);
+		return;
+	}
+	error_set(&why, "no %s within %llu ms",
+		  link->phase == REDIS_RESOLVING    ? "address"
+		  : link->phase == REDIS_CONNECTING ? "connection"
+						    : "reply to AUTH or SELECT",
+		  (unsigned long long)link->around.config->timeout_ms);
+	lose(link, &why);
+}
+
+/* --- For the owner -------------------------------------------------------------------------- */
+
+void redis_link_init(struct redis_link *link, const struct redis_surroundings *around,
+		     const struct redis_link_events *events)
+{
+	uint64_t now_ms = timeouts_now_ms();
+
+	*link = (struct redis_link){.around = *around, .events = events};
+	link->jitter = (unsigned)now_ms ^ (unsigned)((uintptr_t)link >> 4);
+	error_set(&link->why, "not connected yet");
+	timeout_list_init(&link->timers, around->timeouts, on_timer);
+	set_timer(link, now_ms);
+}
+
+void redis_link_want(struct redis_link *link)
+{
+	uint64_t soonest_ms = later_of(timeouts_now_ms(), link->attempted_ms + REDIS_PAUSE_MIN_MS);
+
+	if (link->phase == REDIS_PAUSED && link->timer.deadline_ms > soonest_ms) {
+		set_timer(link, soonest_ms);
+	}
+}
+
+void redis_link_send(struct redis_link *link, const struct buffer *commands)
+{
+	invariant(link->phase == REDIS_READY);
+	stream_write(&link->stream, buffer_bytes(commands), commands->length);
+}
+
+void redis_link_fail(struct redis_link *link, const struct error *why)
+{
+	invariant(link->phase == REDIS_READY);
+	lose(link, why);
+}
+
+void redis_link_done(struct redis_link *link)
+{
+	stream_close(&link->stream);
+	redis_codec_done(&link->codec);
+	resolver_cancel(&link->name);
+	timeout_remove(&link->timer);
+	timeout_list_done(&link->timers);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A connection to Redis that keeps itself alive: name, connect, AUTH, SELECT, and after a loss the
+ * same again, after pauses that grow and are jittered. It knows nothing of questions.
+ */
+#ifndef GATEPOST_ROUTING_REDIS_LINK_INTERNAL_H
+#define GATEPOST_ROUTING_REDIS_LINK_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "net/resolver.h"
+#include "net/stream.h"
+#include "net/timeouts.h"
+#include "redis_internal.h"
+
+/* Pauses between attempts; whoever waits for an answer need not wait longer than the shortest. */
+#define REDIS_PAUSE_MIN_MS 50
+#define REDIS_PAUSE_MAX_MS 2000
+
+/* At most one line about a loss in so long. */
+#define REDIS_LOG_EVERY_MS 1000
+
+struct redis_link;
+
+struct redis_link_events {
+	/* Commands can be sent. */
+	void (*ready)(struct redis_link *link);
+	/* A reply; it may call redis_link_fail. */
+	void (*reply)(struct redis_link *link, const struct redis_reply_view *reply);
+	/* A connection that was ready is gone, with all that was sent. */
+	void (*lost)(struct redis_link *link, const struct error *why);
+};
+
+enum redis_phase {
+	REDIS_PAUSED,    /* the timer begins the next attempt; the zero state */
+	REDIS_RESOLVING, /* from here on the timer ends the attempt */
+	REDIS_CONNECTING,
+	REDIS_GREETING, /* AUTH and SELECT are sent */
+	REDIS_READY,    /* no timer */
+};
+
+/* struct redis_surroundings is what a link borrows from its worker. */
+struct redis_surroundings {
+	const struct config_redis *config;
+	struct stream_loop *shared;
+	struct timeouts *timeouts;
+	struct resolver *resolver;
+	struct metrics *metrics;
+};
+
+struct redis_link {
+	struct stream stream;
+	struct redis_codec codec;
+	struct redis_surroundings around;
+	const struct redis_link_events *events;
+	enum redis_phase phase;
+	unsigned greeting_replies; /* seen so far */
+	struct resolver_query name;
+	size_t address_turn;  /* which address of the name is tried */
+	size_t address_count; /* when it was last resolved */
+	struct timeout_list timers;
+	struct timeout timer;
+	uint64_t attempted_ms; /* when the last attempt began */
+	uint64_t ready_ms;
+	unsigned pause_ms; /* before the last attempt; 0 after a success */
+	unsigned jitter;   /* state of rand_r */
+	struct error why;  /* of the last loss */
+	bool loss_logged;  /* and no recovery since */
+	uint64_t loss_logged_ms;
+};
+
+/* redis_link_init begins to connect in the next turn of the loop. */
+void redis_link_init(struct redis_link *link, const struct redis_surroundings *around,
+		     const struct redis_link_events *events);
+
+/* redis_link_want tells that somebody waits: a long pause is cut short. */
+void redis_link_want(struct redis_link *link);
+
+/* redis_link_send sends whole commands; the link must be ready. */
+void redis_link_send(struct redis_link *link, const struct buffer *commands);
+
+/* redis_link_fail ends the connection for a reason that its owner saw, and calls `lost`. */
+void redis_link_fail(struct redis_link *link, const struct error *why);
+
+/* redis_link_done closes. Not to be called from within an event. */
+void redis_link_done(struct redis_link *link);
+
+#endif
