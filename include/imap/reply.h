@@ -27,7 +27,7 @@ enum reply_kind {
 };
 
 enum reply_status {
-	REPLY_NONE, /* untagged data such as "* CAPABILITY ..." or "* 5 EXISTS", or a continuation */
+	REPLY_NONE, /* untagged data such as "* CAPABILITY ...", or a continuation */
 	REPLY_OK,
 	REPLY_NO,
 	REPLY_BAD,
@@ -81,11 +81,12 @@ enum reply_progress {
 	REPLY_NO_MEMORY,
 };
 
-/* reply_reader_next consumes from `input` up to the end of one line (CRLF, or LF alone). Octets of a
- * literal are counted and dropped, and what stands before and behind it is one line with the "{n}"
- * left in place; so they are never read as lines. A status ("OK", "NO", "BAD", "BYE", "PREAUTH",
- * tagged or not) and a continuation end in text, where "{n}" announces nothing. After REPLY_LINE
- * `reader->line` is valid until the next call; after the last three verdicts there is none. */
+/* reply_reader_next consumes from `input` up to the end of one line (CRLF, or LF alone). Octets of
+ * a literal are counted and dropped, and what stands before and behind it is one line with the
+ * "{n}" left in place; so they are never read as lines. A status ("OK", "NO", "BAD", "BYE",
+ * "PREAUTH", tagged or not) and a continuation end in text, where "{n}" announces nothing. After
+ * REPLY_LINE `reader->line` is valid until the next call; after the last three verdicts there is
+ * none. */
 enum reply_progress reply_reader_next(struct reply_reader *reader, struct buffer *input);
 
 /* reply_reader_done wipes, frees, and leaves the zero state. */

@@ -53,8 +53,8 @@ enum write_fault {
 	WRITE_CONTROL,        /* NUL, CR, LF or their kin in a name or password */
 };
 
-/* write_login_start chooses the form and writes nothing. Unless the answer is WRITE_FINE, `login` is
- * unchanged and the login must not be written. */
+/* write_login_start chooses the form and writes nothing. Unless the answer is WRITE_FINE, `login`
+ * is unchanged and the login must not be written. */
 must_use enum write_fault write_login_start(struct write_login *login,
 					    const struct credentials *credentials,
 					    const struct write_offer *offer);

@@ -123,9 +123,9 @@ bool reply_has_tag(const struct reply *reply, const char *tag)
 	       memcmp(reply->tag.bytes, tag, reply->tag.length) == 0;
 }
 
-/* The octets that "{n}" or "{n+}" announces at the end of what was collected since the line began or
- * the last literal ended; false where none stands there. Sizes past `most` become most + 1, so that
- * no number overflows. */
+/* The octets that "{n}" or "{n+}" announces at the end of what was collected since the line began
+ * or the last literal ended; false where none stands there. Sizes past `most` become most + 1, so
+ * that no number overflows. */
 static bool announces_literal(const struct reply_reader *reader, size_t most, size_t *octets)
 {
 	const uint8_t *bytes = buffer_bytes(&reader->line) + reader->piece;

@@ -21,7 +21,7 @@
 #include "upstream_internal.h"
 
 #define PORT_TEXT_SIZE 6
-#define TTL_TEXT_SIZE 12
+#define TTL_TEXT_SIZE  12
 
 static enum upstream_verdict fail_memory(struct upstream *upstream, struct buffer *output)
 {
@@ -174,8 +174,8 @@ static enum upstream_verdict take_greeting(struct upstream *upstream, const stru
 	return begin_login(upstream, output);
 }
 
-/* A BYE while the backend still waits for credentials ends the dialogue. Behind the whole command it
- * may stand before the tagged reply, which then decides. */
+/* A BYE while the backend still waits for credentials ends the dialogue. Behind the whole command
+ * it may stand before the tagged reply, which then decides. */
 static enum upstream_verdict take_bye(struct upstream *upstream, struct reply_view text)
 {
 	buffer_truncate(&upstream->bye, 0);
@@ -225,8 +225,7 @@ static enum upstream_verdict end_capability(struct upstream *upstream, const str
 					    struct buffer *output)
 {
 	upstream->capability_tag[0] = '\0';
-	if (reply_is(reply->code, "CAPABILITY") &&
-	    !take_capability(upstream, reply->arguments)) {
+	if (reply_is(reply->code, "CAPABILITY") && !take_capability(upstream, reply->arguments)) {
 		return fail_memory(upstream, output);
 	}
 	if (upstream->step == STEP_LOGGED_IN) {

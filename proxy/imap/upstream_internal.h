@@ -11,8 +11,8 @@
 #include "imap/write.h"
 
 /* Texts of the backend that a client may see before its tagged reply, or in a NO. */
-#define UPSTREAM_TEXT_MAX 200
-#define UPSTREAM_ALERTS_MAX 4
+#define UPSTREAM_TEXT_MAX    200
+#define UPSTREAM_ALERTS_MAX  4
 #define UPSTREAM_REASON_SIZE 256
 
 /* A tag of ours with its NUL. */
@@ -45,7 +45,7 @@ struct upstream {
 	struct write_login login;
 
 	/* For the client, without control characters: what follows OK, the backend's last list
-	 * since the login command, whole lines with alerts. */
+	 * since the login command (filtered), whole lines with alerts. */
 	struct buffer ok;
 	bool ok_has_code;
 	struct buffer capability;
@@ -63,8 +63,8 @@ struct upstream {
 /* upstream_line is the backend's line that is being looked at. */
 struct reply_view upstream_line(const struct upstream *upstream);
 
-/* upstream_fail sets refusal and reason, and returns UPSTREAM_FAILED. Text of the backend comes into
- * the reason only through upstream_quote. */
+/* upstream_fail sets refusal and reason, and returns UPSTREAM_FAILED. Text of the backend comes
+ * into the reason only through upstream_quote. */
 enum upstream_verdict upstream_fail(struct upstream *upstream, const struct refusal *refusal,
 				    const char *format, ...) printf_format(3, 4);
 

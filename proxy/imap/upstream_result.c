@@ -162,7 +162,8 @@ enum upstream_verdict upstream_judge(struct upstream *upstream, const struct rep
 	const struct judgement *judgement;
 
 	if (reply->status == REPLY_BAD) {
-		upstream_fail(upstream, &REFUSAL_SERVERBUG, "the backend answered the login with BAD");
+		upstream_fail(upstream, &REFUSAL_SERVERBUG,
+			      "the backend answered the login with BAD");
 		upstream_quote(upstream, reply->rest);
 		return UPSTREAM_FAILED;
 	}
@@ -194,22 +195,10 @@ static void append_clean(struct buffer *out, struct reply_view text)
 	}
 }
 
-/* Appends a list of atoms with every byte replaced that cannot stand in one (RFC 9051 section 9), so
- * that no client sees a literal or a bracket in it. */
-static void append_atoms(struct buffer *out, struct reply_view list)
-{
-	for (size_t i = 0; i < list.length; i++) {
-		uint8_t byte = (uint8_t)list.bytes[i];
-		bool foreign = byte < 0x20 || byte > 0x7E || strchr("(){%*\"\\]", byte) != NULL;
-
-		buffer_append_byte(out, foreign ? '?' : byte);
-	}
-}
-
 bool upstream_keep_capability(struct upstream *upstream, struct reply_view list)
 {
 	buffer_truncate(&upstream->capability, 0);
-	append_atoms(&upstream->capability, list);
+	capability_append_filtered(&upstream->capability, list.bytes, list.length);
 	return !upstream->capability.failed;
 }
 
@@ -263,28 +252,23 @@ static void append_buffer(struct buffer *out, const struct buffer *bytes)
 void upstream_write_ready(const struct upstream *upstream, const char *tag,
 			  bool untagged_capability, struct buffer *reply)
 {
-	struct buffer list = {0};
-	bool fits;
+	const struct buffer *list = &upstream->capability;
+	bool fits = list->length + upstream->ok.length <= UPSTREAM_LINE_MAX;
+	bool untagged = untagged_capability || upstream->ok_has_code || !fits;
 
-	capability_append_filtered(&list, buffer_bytes(&upstream->capability),
-				   upstream->capability.length);
-	fits = list.length + upstream->ok.length <= UPSTREAM_LINE_MAX;
 	append_buffer(reply, &upstream->alerts);
-	if (list.length > 0 && (untagged_capability || upstream->ok_has_code || !fits)) {
+	if (list->length > 0 && untagged) {
 		buffer_append_text(reply, "* CAPABILITY ");
-		append_buffer(reply, &list);
+		append_buffer(reply, list);
 		buffer_append_text(reply, "\r\n");
-		buffer_truncate(&list, 0);
 	}
 	buffer_append_text(reply, tag);
 	buffer_append_text(reply, " OK ");
-	if (list.length > 0) {
+	if (list->length > 0 && !untagged) {
 		buffer_append_text(reply, "[CAPABILITY ");
-		append_buffer(reply, &list);
+		append_buffer(reply, list);
 		buffer_append_text(reply, "] ");
 	}
 	append_buffer(reply, &upstream->ok);
 	buffer_append_text(reply, "\r\n");
-	reply->failed = reply->failed || list.failed;
-	buffer_done(&list);
 }

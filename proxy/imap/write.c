@@ -65,8 +65,7 @@ static bool append_argument(const struct write_offer *offer, struct buffer *out,
 	return true;
 }
 
-enum write_fault write_login_start(struct write_login *login,
-				   const struct credentials *credentials,
+enum write_fault write_login_start(struct write_login *login, const struct credentials *credentials,
 				   const struct write_offer *offer)
 {
 	const char *owner = credentials->owner;
