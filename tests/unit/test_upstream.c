@@ -41,13 +41,13 @@ struct dialogue {
 	const char *left;
 };
 
-#define GREETING "* OK [CAPABILITY IMAP4rev1 SASL-IR ID AUTH=PLAIN LOGIN-REFERRALS] ready\r\n"
-#define PLAIN "G1 AUTHENTICATE PLAIN AHUxAHB3\r\n"
-#define LOGIN "G1 LOGIN \"u1\" \"pw\"\r\n"
+#define GREETING    "* OK [CAPABILITY IMAP4rev1 SASL-IR ID AUTH=PLAIN LOGIN-REFERRALS] ready\r\n"
+#define PLAIN       "G1 AUTHENTICATE PLAIN AHUxAHB3\r\n"
+#define LOGIN       "G1 LOGIN \"u1\" \"pw\"\r\n"
 #define CREDENTIALS "NO [AUTHENTICATIONFAILED] Authentication failed."
-#define ID_ARGUMENTS                                                                 \
-	" ID (\"x-originating-ip\" \"192.0.2.7\" \"x-originating-port\" \"40001\" "   \
-	"\"x-connected-ip\" \"2001:db8::1\" \"x-connected-port\" \"993\" "            \
+#define ID_ARGUMENTS                                                                               \
+	" ID (\"x-originating-ip\" \"192.0.2.7\" \"x-originating-port\" \"40001\" "                \
+	"\"x-connected-ip\" \"2001:db8::1\" \"x-connected-port\" \"993\" "                         \
 	"\"x-session-id\" \"s-1 \\\"q\\\"\" \"x-proxy-ttl\" \"4\")\r\n"
 
 static const struct upstream_identity identity = {
@@ -61,7 +61,7 @@ static const struct upstream_identity identity = {
 
 /* Only the beginning of the two fixed answers is looked at: their words may be improved. */
 #define UNAVAILABLE "NO [UNAVAILABLE] "
-#define SERVERBUG "NO [SERVERBUG] "
+#define SERVERBUG   "NO [SERVERBUG] "
 
 static const struct dialogue dialogues[] = {
 	{.name = "C28 initial response where the backend takes it",
@@ -77,8 +77,7 @@ static const struct dialogue dialogues[] = {
 	 .client = "a OK [CAPABILITY IMAP4rev1 IDLE X] hi\r\n"},
 	{.name = "C73 untagged for a client that asked before",
 	 .flags = UNTAGGED,
-	 .turns = {{GREETING, PLAIN},
-		   {"G1 OK [CAPABILITY IMAP4rev1 STARTTLS IDLE] hi\r\n", ""}},
+	 .turns = {{GREETING, PLAIN}, {"G1 OK [CAPABILITY IMAP4rev1 STARTTLS IDLE] hi\r\n", ""}},
 	 .verdict = UPSTREAM_READY,
 	 .client = "* CAPABILITY IMAP4rev1 IDLE\r\na OK hi\r\n"},
 	{.name = "C73 nothing left of the list",
@@ -122,9 +121,7 @@ static const struct dialogue dialogues[] = {
 	 .client = "a OK [CAPABILITY IMAP4rev1 IDLE] hi\r\n"},
 	{.name = "C75 asked in vain",
 	 .flags = ASK,
-	 .turns = {{GREETING, PLAIN},
-		   {"G1 OK hi\r\n", "G2 CAPABILITY\r\n"},
-		   {"G2 BAD no\r\n", ""}},
+	 .turns = {{GREETING, PLAIN}, {"G1 OK hi\r\n", "G2 CAPABILITY\r\n"}, {"G2 BAD no\r\n", ""}},
 	 .verdict = UPSTREAM_READY,
 	 .client = "a OK hi\r\n"},
 	{.name = "C75 not asked where the OK has the list",
@@ -205,8 +202,7 @@ static const struct dialogue dialogues[] = {
 	 .client = "a OK in\r\n"},
 	{.name = "C83 the name as typed",
 	 .user = "U1@Example.ORG",
-	 .turns = {{"* OK [CAPABILITY IMAP4rev1] hi\r\n",
-		    "G1 LOGIN \"U1@Example.ORG\" \"pw\"\r\n"},
+	 .turns = {{"* OK [CAPABILITY IMAP4rev1] hi\r\n", "G1 LOGIN \"U1@Example.ORG\" \"pw\"\r\n"},
 		   {"G1 OK in\r\n", ""}},
 	 .verdict = UPSTREAM_READY,
 	 .client = "a OK in\r\n"},
@@ -433,9 +429,7 @@ static const struct dialogue dialogues[] = {
 	 .client = UNAVAILABLE},
 	{.name = "a login answered twice",
 	 .flags = ASK,
-	 .turns = {{GREETING, PLAIN},
-		   {"G1 OK hi\r\n", "G2 CAPABILITY\r\n"},
-		   {"G1 OK hi\r\n", ""}},
+	 .turns = {{GREETING, PLAIN}, {"G1 OK hi\r\n", "G2 CAPABILITY\r\n"}, {"G1 OK hi\r\n", ""}},
 	 .verdict = UPSTREAM_FAILED,
 	 .client = UNAVAILABLE},
 	{.name = "no IMAP in the middle",
@@ -480,7 +474,7 @@ struct run {
 	enum upstream_verdict verdict;
 };
 
-static const char *or(const char *text, const char *otherwise)
+static const char * or (const char *text, const char *otherwise)
 {
 	return text != NULL ? text : otherwise;
 }
@@ -489,9 +483,9 @@ static void run_begin(void *context)
 {
 	struct run *run = context;
 	const struct dialogue *dialogue = run->dialogue;
-	const char *user = or(dialogue->user, "u1");
-	const char *owner = or(dialogue->owner, "");
-	const char *password = or(dialogue->password, "pw");
+	const char *user = or (dialogue->user, "u1");
+	const char *owner = or (dialogue->owner, "");
+	const char *password = or (dialogue->password, "pw");
 	struct upstream_settings settings = {
 		.credentials = &run->credentials,
 		.identity = dialogue->flags & IDENTITY ? &identity : NULL,
@@ -562,8 +556,7 @@ static void run_end(void *context, struct buffer *outcome)
 static void check_text(const char *name, const char *what, const struct buffer *got,
 		       const char *wanted)
 {
-	if (got->length != strlen(wanted) ||
-	    memcmp(buffer_bytes(got), wanted, got->length) != 0) {
+	if (got->length != strlen(wanted) || memcmp(buffer_bytes(got), wanted, got->length) != 0) {
 		fail_msg("%s: %s: expected\n%s\ngot\n%.*s", name, what, wanted, (int)got->length,
 			 (const char *)buffer_bytes(got));
 	}
@@ -579,7 +572,7 @@ static void check_result(const struct run *run)
 	assert_int_equal(run->verdict, dialogue->verdict);
 	if (run->verdict == UPSTREAM_READY) {
 		upstream_write_ready(run->upstream, "a", dialogue->flags & UNTAGGED, &result);
-		check_text(dialogue->name, "input left", &run->input, or(dialogue->left, ""));
+		check_text(dialogue->name, "input left", &run->input, or (dialogue->left, ""));
 	} else if (run->verdict != UPSTREAM_MORE) {
 		struct refusal refusal = upstream_refusal(run->upstream);
 
@@ -592,7 +585,7 @@ static void check_result(const struct run *run)
 		assert_true(result.length > strlen(dialogue->client));
 		buffer_truncate(&result, strlen(dialogue->client));
 	}
-	check_text(dialogue->name, "client", &result, or(dialogue->client, ""));
+	check_text(dialogue->name, "client", &result, or (dialogue->client, ""));
 	buffer_done(&result);
 }
 
