@@ -95,6 +95,7 @@ static bool line_begin(struct redis_guard *guard, char type, struct error *error
 
 static bool line_byte(struct redis_guard *guard, char byte, struct error *error)
 {
+	guard->reply_length++;
 	if (!guard->line_open) {
 		return line_begin(guard, byte, error);
 	}
@@ -121,6 +122,7 @@ static bool body_bytes(struct redis_guard *guard, const char *bytes, size_t leng
 		}
 	}
 	guard->body_left -= *taken;
+	guard->reply_length += *taken;
 	if (guard->body_left == 0) {
 		element_done(guard);
 	}
@@ -147,7 +149,6 @@ enum redis_guard_verdict redis_guard_scan(struct redis_guard *guard, const void 
 			return REDIS_GUARD_REFUSED;
 		}
 		position += taken;
-		guard->reply_length += taken;
 		if (guard->reply_length > REDIS_REPLY_MAX) {
 			error_set(error, "a reply of more than %d bytes", REDIS_REPLY_MAX);
 			return REDIS_GUARD_REFUSED;
