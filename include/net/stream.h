@@ -64,8 +64,8 @@ struct stream_events {
 	void (*readable)(struct stream *stream);
 	/* The spill has left; stream_is_congested() is false again. */
 	void (*drained)(struct stream *stream);
-	/* Connecting, handshake or sending failed; `why` is for the log. The stream is closed
-	 * when this returns, if not before. */
+	/* Connecting, handshake or sending failed; `why` is for the log. The owner may close the
+	 * stream and connect it anew; otherwise it is closed when this returns. */
 	void (*failed)(struct stream *stream, const struct error *why);
 };
 
@@ -74,6 +74,7 @@ enum stream_phase {
 	STREAM_CONNECTING,
 	STREAM_HANDSHAKE,
 	STREAM_OPEN,
+	STREAM_FAILED, /* while `failed` is called */
 };
 
 /* struct stream is embedded in its owner; fields are the stream's own. */
@@ -94,6 +95,7 @@ struct stream {
 	bool ending;         /* stream_shutdown was called: nothing more is written */
 	bool fin_due;        /* FIN follows when the spill is empty */
 	bool end_seen;       /* the peer's FIN was read from the socket */
+	bool end_told;       /* stream_read has told the owner of the end */
 };
 
 /* stream_accept takes ownership of a connected, non-blocking `fd`. With `context` the server side
@@ -135,9 +137,18 @@ void stream_write(struct stream *stream, const void *bytes, size_t length);
 /* stream_is_congested tells whether something written has not left yet. */
 bool stream_is_congested(const struct stream *stream);
 
-/* stream_shutdown ends our side in order: what was written is sent, then close_notify (TLS), then
- * FIN. Reading goes on. Idempotent. */
-void stream_shutdown(struct stream *stream);
+/* stream_has_ended tells whether stream_read has reported the end, of whatever kind. */
+bool stream_has_ended(const struct stream *stream);
+
+/* How our side of a stream ends: in order, or cut off, which under TLS the peer can tell. */
+enum stream_ending { STREAM_ENDING_CLEAN, STREAM_ENDING_CUT };
+
+/* stream_shutdown ends our side: what was written is sent, then close_notify (TLS, clean endings
+ * only), then FIN. Reading goes on. Idempotent. */
+void stream_shutdown(struct stream *stream, enum stream_ending ending);
+
+/* stream_set_events hands the stream to another part of its owner. */
+void stream_set_events(struct stream *stream, const struct stream_events *events);
 
 /* stream_close ends everything now: watchers, descriptor, TLS state, blocks (wiped). Idempotent. */
 void stream_close(struct stream *stream);

@@ -159,8 +159,11 @@ static void settle(struct stream *stream)
 
 static void fail(struct stream *stream, const struct error *why)
 {
+	stream->phase = STREAM_FAILED;
 	stream->events->failed(stream, why);
-	stream_close(stream);
+	if (stream->phase == STREAM_FAILED) {
+		stream_close(stream);
+	}
 }
 
 static void fail_with_errno(struct stream *stream, int error_number)
@@ -238,10 +241,21 @@ static void dispatch_open(struct stream *stream, int events)
 	}
 }
 
+/* Sending failed. What the peer said before it went away may still be waiting, and comes first. */
+static void dispatch_failure(struct stream *stream)
+{
+	if (stream->phase == STREAM_OPEN && stream->reading) {
+		stream->events->readable(stream);
+	}
+	if (stream->phase != STREAM_CLOSED) {
+		fail_with_errno(stream, stream->error_number);
+	}
+}
+
 static void dispatch(struct stream *stream, int events)
 {
 	if (stream->error_number != 0) {
-		fail_with_errno(stream, stream->error_number);
+		dispatch_failure(stream);
 		return;
 	}
 	switch (stream->phase) {
@@ -369,6 +383,7 @@ bool stream_connect(struct stream *stream, struct stream_loop *shared, const str
 static enum stream_read_result end_of_input(struct stream *stream, enum stream_read_result result)
 {
 	stream->reading = false; /* the end is reported once; the socket would repeat it for ever */
+	stream->end_told = true;
 	return result;
 }
 
@@ -452,7 +467,7 @@ enum stream_read_result stream_read(struct stream *stream, void *bytes, size_t s
 
 void stream_set_reading(struct stream *stream, bool wanted)
 {
-	stream->reading = wanted;
+	stream->reading = wanted && !stream->end_told;
 	if (stream->shared->current != stream) {
 		update_watcher(stream);
 	}
@@ -494,13 +509,23 @@ bool stream_is_congested(const struct stream *stream)
 	return stream->spill_length > 0;
 }
 
-void stream_shutdown(struct stream *stream)
+bool stream_has_ended(const struct stream *stream)
+{
+	return stream->end_told;
+}
+
+void stream_set_events(struct stream *stream, const struct stream_events *events)
+{
+	stream->events = events;
+}
+
+void stream_shutdown(struct stream *stream, enum stream_ending ending)
 {
 	if (stream->phase != STREAM_OPEN || stream->ending) {
 		return;
 	}
 	stream->ending = true;
-	if (stream->tls != NULL) {
+	if (stream->tls != NULL && ending == STREAM_ENDING_CLEAN) {
 		SSL_shutdown(stream->tls);
 		ERR_clear_error();
 		wire_flush(stream);

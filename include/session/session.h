@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sessions: one client joined with one backend. A worker owns a set of them; each session is in
+ * exactly one phase, and each phase is a list, so that the length of a list is the gauge.
+ *
+ *   handshake -> greeted -> routing -> connecting -> greeting -> authenticating -> relaying
+ *                  ^ |         |           |            |              |              |  |
+ *                  | |         +-----------+-----+------+--------------+              |  half
+ *                  | |                           v                                    |  |
+ *                  +-(---------------------- refusing                                 |  |
+ *                    v                                                                v  v
+ *                    +------------------------------------------------------------> closing
+ *                                               (from any phase) -----------------> closed
+ */
+#ifndef GATEPOST_SESSION_SESSION_H
+#define GATEPOST_SESSION_SESSION_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "imap/preauth.h"
+#include "net/timeouts.h"
+#include "session/close_reason.h"
+
+struct addr;
+struct config;
+struct config_listener;
+struct limit;
+struct metrics;
+struct resolver;
+struct router;
+struct session;
+struct ssl_ctx_st;
+struct stream_loop;
+
+enum session_phase {
+#define SESSION_PHASE(symbol, name, next) SESSION_##symbol,
+#include "session/session_phase.def"
+#undef SESSION_PHASE
+	SESSION_PHASE_COUNT
+};
+
+/* What sessions need of the floors below; all borrowed, and outlives the set. */
+struct session_house {
+	const struct config *config;
+	struct stream_loop *shared;
+	struct timeouts *timeouts;
+	struct router *router;
+	struct resolver *resolver;
+	struct metrics *metrics;
+	struct limit *limit;
+	struct ssl_ctx_st *tls; /* NULL where no listener wants TLS */
+};
+
+/* struct session_set is a worker's sessions: a list for each phase. Fields are the set's own, but
+ * anybody on the worker's thread may read the counts. */
+struct session_set {
+	struct session_house house;
+	struct timeout_list phases[SESSION_PHASE_COUNT];
+	uint64_t closed[CLOSE_REASON_COUNT];
+	uint64_t id_prefix;
+	uint64_t id_next;
+	struct ev_prepare reaper; /* frees what was closed, once the loop's turn is over */
+	uint64_t last_warning_ms; /* of a backend that failed; at most one a second */
+	uint64_t warnings_held_back;
+	bool draining;
+};
+
+void session_set_init(struct session_set *set, const struct session_house *house);
+
+/* session_set_done frees what was closed; no session may be alive. */
+void session_set_done(struct session_set *set);
+
+/* session_set_count is the number of sessions that are not closed. */
+unsigned session_set_count(const struct session_set *set);
+
+/* session_accept begins a session with a connected client. Owns `fd` from now on: at the limit, or
+ * out of memory, it is closed. */
+void session_accept(struct session_set *set, const struct config_listener *listener, int fd,
+		    const struct addr *peer);
+
+/* session_set_drain ends all sessions that have not logged in and are not about to, and lets the
+ * others go on; new ones must not come. */
+void session_set_drain(struct session_set *set);
+
+/* session_set_finish ends all others in order: what their backends sent still reaches the clients. */
+void session_set_finish(struct session_set *set);
+
+/* session_set_close ends every session now. */
+void session_set_close(struct session_set *set);
+
+const char *session_phase_name(enum session_phase phase);
+
+#endif

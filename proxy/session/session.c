@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The life of a session: phases, deadlines, and the one exit. What happens within a phase is in
+ * client_side.c, backend_side.c and relay.c.
+ */
+#include "session/session.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "core/metrics.h"
+#include "routing/backend.h"
+#include "session/limit.h"
+#include "session_internal.h"
+
+#define PHASE(symbol) (1U << SESSION_##symbol)
+
+struct phase_entry {
+	const char *name;
+	unsigned next;
+};
+
+static const struct phase_entry phase_table[] = {
+#define SESSION_PHASE(symbol, name, next) {name, next},
+#include "session/session_phase.def"
+#undef SESSION_PHASE
+};
+
+static void on_deadline(struct timeout *timeout);
+static void on_turn_over(struct ev_loop *loop, struct ev_prepare *reaper, int events);
+
+const char *session_phase_name(enum session_phase phase)
+{
+	invariant(phase < SESSION_PHASE_COUNT);
+	return phase_table[phase].name;
+}
+
+/* --- The set -------------------------------------------------------------------------------- */
+
+static uint64_t random_number(void)
+{
+	uint64_t number = 0;
+
+	/* Only the uniqueness of log lines depends on it. */
+	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number)) {
+		number = (uint64_t)getpid();
+	}
+	return number;
+}
+
+void session_set_init(struct session_set *set, const struct session_house *house)
+{
+	*set = (struct session_set){.house = *house, .id_prefix = random_number()};
+	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
+		timeout_list_init(&set->phases[i], house->timeouts, on_deadline);
+	}
+	ev_prepare_init(&set->reaper, on_turn_over);
+	set->reaper.data = set;
+}
+
+static void reap(struct session_set *set)
+{
+	struct timeout_list *morgue = &set->phases[SESSION_CLOSED];
+
+	while (morgue->head != NULL) {
+		struct session *session = container_of(morgue->head, struct session, timeout);
+
+		timeout_remove(&session->timeout);
+		free(session->user);
+		free(session);
+	}
+	ev_prepare_stop(set->house.shared->loop, &set->reaper);
+}
+
+static void on_turn_over(struct ev_loop *loop, struct ev_prepare *reaper, int events)
+{
+	(void)loop;
+	(void)events;
+	reap(reaper->data);
+}
+
+unsigned session_set_count(const struct session_set *set)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < SESSION_CLOSED; i++) {
+		count += set->phases[i].count;
+	}
+	return count;
+}
+
+void session_set_done(struct session_set *set)
+{
+	invariant(session_set_count(set) == 0);
+	reap(set);
+	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
+		timeout_list_done(&set->phases[i]);
+	}
+}
+
+typedef void session_visitor_t(struct session *session);
+
+/* The visitor may move the session to another list, but only that one. */
+static void visit_phase(struct session_set *set, enum session_phase phase,
+			session_visitor_t *visitor)
+{
+	struct timeout *timeout = set->phases[phase].head;
+
+	while (timeout != NULL) {
+		struct timeout *next = timeout->next;
+
+		visitor(container_of(timeout, struct session, timeout));
+		timeout = next;
+	}
+}
+
+static void close_drained(struct session *session)
+{
+	session_close(session, CLOSE_DRAINED);
+}
+
+void session_set_drain(struct session_set *set)
+{
+	set->draining = true;
+	visit_phase(set, SESSION_HANDSHAKE, close_drained);
+	visit_phase(set, SESSION_GREETED, client_side_drain);
+	visit_phase(set, SESSION_REFUSING, client_side_answer);
+}
+
+static void finish_drained(struct session *session)
+{
+	session_finish(session, CLOSE_DRAINED, STREAM_ENDING_CLEAN);
+}
+
+void session_set_finish(struct session_set *set)
+{
+	for (unsigned phase = SESSION_ROUTING; phase <= SESSION_AUTHENTICATING; phase++) {
+		visit_phase(set, (enum session_phase)phase, client_side_drain);
+	}
+	visit_phase(set, SESSION_RELAYING, finish_drained);
+	visit_phase(set, SESSION_HALF_CLOSED, finish_drained);
+}
+
+void session_set_close(struct session_set *set)
+{
+	for (unsigned phase = 0; phase < SESSION_CLOSED; phase++) {
+		visit_phase(set, (enum session_phase)phase, close_drained);
+	}
+}
+
+/* --- Phases --------------------------------------------------------------------------------- */
+
+uint64_t session_after(uint64_t milliseconds)
+{
+	return timeouts_now_ms() + milliseconds;
+}
+
+void session_enter(struct session *session, enum session_phase phase, uint64_t deadline_ms)
+{
+	bool same = session->phase == phase && timeout_is_waiting(&session->timeout);
+	bool first = !timeout_is_waiting(&session->timeout);
+
+	invariant(first || same || phase == SESSION_CLOSED ||
+		  (phase_table[session->phase].next & (1U << phase)) != 0);
+	timeout_remove(&session->timeout);
+	session->phase = (uint8_t)phase;
+	timeout_add(&session->set->phases[phase], &session->timeout, deadline_ms);
+}
+
+/* timeouts.c has taken the session off its list; each way from here puts it on one again. */
+static void on_deadline(struct timeout *timeout)
+{
+	struct session *session = container_of(timeout, struct session, timeout);
+
+	timeout_add(&session->set->phases[session->phase], timeout, TIMEOUT_NEVER);
+	switch ((enum session_phase)session->phase) {
+	case SESSION_HANDSHAKE:
+		session_close(session, CLOSE_HANDSHAKE_TIMEOUT);
+		break;
+	case SESSION_GREETED:
+		client_side_expired(session);
+		break;
+	case SESSION_CONNECTING:
+	case SESSION_GREETING:
+	case SESSION_AUTHENTICATING:
+		backend_side_expired(session);
+		break;
+	case SESSION_REFUSING:
+		client_side_answer(session);
+		break;
+	case SESSION_HALF_CLOSED:
+		session_close(session, CLOSE_CLOSE_TIMEOUT);
+		break;
+	case SESSION_CLOSING:
+		session_close(session, (enum close_reason)session->reason);
+		break;
+	case SESSION_ROUTING:
+	case SESSION_RELAYING:
+	case SESSION_CLOSED:
+	case SESSION_PHASE_COUNT:
+		invariant(!"a phase without a deadline");
+	}
+}
+
+/* --- Birth ---------------------------------------------------------------------------------- */
+
+void session_format_id(const struct session *session, char text[17])
+{
+	snprintf(text, 17, "%016" PRIx64, session->id);
+}
+
+static struct ssl_ctx_st *tls_for(const struct session_set *set,
+				  const struct config_listener *listener)
+{
+	return listener->tls == CONFIG_TLS_IMPLICIT ? set->house.tls : NULL;
+}
+
+static struct session *session_new(struct session_set *set, const struct config_listener *listener,
+				   const struct addr *peer)
+{
+	struct session *session = calloc(1, sizeof(*session));
+
+	if (session == NULL) {
+		return NULL;
+	}
+	session->set = set;
+	session->listener = listener;
+	session->peer = *peer;
+	session->id = set->id_prefix + set->id_next++;
+	session->accepted_ms = timeouts_now_ms();
+	return session;
+}
+
+void session_accept(struct session_set *set, const struct config_listener *listener, int fd,
+		    const struct addr *peer)
+{
+	const struct config *config = set->house.config;
+	struct session *session = NULL;
+
+	metrics_count(set->house.metrics, METRIC_SESSIONS_ACCEPTED);
+	if (!limit_take(set->house.limit)) {
+		metrics_count(set->house.metrics, METRIC_LIMIT_MAX_SESSIONS);
+		close(fd);
+		return;
+	}
+	session = session_new(set, listener, peer);
+	if (session == NULL) {
+		limit_give(set->house.limit);
+		close(fd);
+		return;
+	}
+	session_enter(session, SESSION_HANDSHAKE, session_after(config->limits.handshake_timeout_ms));
+	if (!stream_accept(&session->client, set->house.shared, fd, tls_for(set, listener),
+			   &client_side_events)) {
+		session_close(session, CLOSE_NO_MEMORY);
+	}
+}
+
+/* --- Death ---------------------------------------------------------------------------------- */
+
+static enum config_log_level level_of(enum close_reason reason)
+{
+	return close_reason_blame(reason) == BLAME_OURSELVES ? CONFIG_LOG_ERROR : CONFIG_LOG_INFO;
+}
+
+static void log_end(const struct session *session, enum close_reason reason)
+{
+	uint64_t seconds = (timeouts_now_ms() - session->accepted_ms) / 1000;
+	char id[17];
+	char peer[ADDR_TEXT_MAX];
+	char listener[320];
+
+	session_format_id(session, id);
+	addr_format(&session->peer, peer);
+	endpoint_format(&session->listener->address, listener, sizeof(listener));
+	log_at(level_of(reason), "session", log_text("session", id), log_text("client", peer),
+	       log_text("listener", listener),
+	       log_text("sni", stream_tls_server_name(&session->client)),
+	       log_text("user", session->user),
+	       log_text("backend", session->backend != NULL ? session->backend->name : NULL),
+	       log_text("tls", stream_tls_version(&session->client)),
+	       log_text("cipher", stream_tls_cipher(&session->client)),
+	       log_flag("resumed", stream_tls_resumed(&session->client)),
+	       log_number("login_ms", session->login_ms), log_number("seconds", (int64_t)seconds),
+	       log_number("bytes_in", (int64_t)session->bytes_upstream),
+	       log_number("bytes_out", (int64_t)session->bytes_downstream),
+	       log_text("reason", close_reason_label(reason)));
+}
+
+static void stop_login(struct login *login)
+{
+	if (login == NULL) {
+		return;
+	}
+	route_cancel(&login->route);
+	resolver_cancel(&login->resolve);
+	upstream_free(login->upstream);
+	login->upstream = NULL;
+	buffer_done(&login->backend_input);
+}
+
+void session_drop_backend(struct session *session)
+{
+	stream_close(&session->upstream);
+	stop_login(session->login);
+	if (session->backend != NULL) {
+		backend_unref(session->backend);
+		session->backend = NULL;
+	}
+}
+
+void session_shed_login(struct session *session)
+{
+	struct login *login = session->login;
+
+	if (login == NULL) {
+		return;
+	}
+	upstream_free(login->upstream);
+	preauth_free(login->preauth);
+	buffer_done(&login->input);
+	buffer_done(&login->backend_input);
+	free(login);
+	session->login = NULL;
+}
+
+static void finish_if_client_is_done(struct session *session)
+{
+	if (stream_has_ended(&session->client) && !stream_is_congested(&session->client)) {
+		session_close(session, (enum close_reason)session->reason);
+	}
+}
+
+/* What the client still says is read and dropped: unread bytes would turn our end into a reset,
+ * which destroys the last lines on their way. */
+static void closing_readable(struct stream *stream)
+{
+	struct session *session = container_of(stream, struct session, client);
+	struct error error = {0};
+	size_t count;
+	enum stream_read_result result;
+
+	do {
+		result = stream_read(stream, stream->shared->chunk, STREAM_CHUNK_MAX, &count, &error);
+	} while (result == STREAM_READ_BYTES);
+	if (result == STREAM_READ_FAILED) {
+		session_close(session, (enum close_reason)session->reason);
+	} else if (result != STREAM_READ_LATER) {
+		finish_if_client_is_done(session);
+	}
+}
+
+static void closing_drained(struct stream *stream)
+{
+	finish_if_client_is_done(container_of(stream, struct session, client));
+}
+
+static void closing_failed(struct stream *stream, const struct error *why)
+{
+	struct session *session = container_of(stream, struct session, client);
+
+	(void)why;
+	session_close(session, (enum close_reason)session->reason);
+}
+
+static const struct stream_events closing_events = {
+	.readable = closing_readable,
+	.drained = closing_drained,
+	.failed = closing_failed,
+};
+
+void session_finish(struct session *session, enum close_reason reason, enum stream_ending ending)
+{
+	uint64_t close_timeout_ms = session->set->house.config->limits.close_timeout_ms;
+
+	stream_close(&session->upstream);
+	stop_login(session->login);
+	session->reason = (uint8_t)reason;
+	session_enter(session, SESSION_CLOSING, session_after(close_timeout_ms));
+	stream_set_events(&session->client, &closing_events);
+	stream_shutdown(&session->client, ending);
+	stream_set_reading(&session->client, true);
+	finish_if_client_is_done(session);
+}
+
+void session_close(struct session *session, enum close_reason reason)
+{
+	struct session_set *set = session->set;
+
+	if (session->phase == SESSION_CLOSED) {
+		return;
+	}
+	log_end(session, reason);
+	set->closed[reason]++;
+	session_drop_backend(session);
+	session_shed_login(session);
+	stream_close(&session->client);
+	limit_give(set->house.limit);
+	session_enter(session, SESSION_CLOSED, TIMEOUT_NEVER);
+	if (!ev_is_active(&set->reaper)) {
+		ev_prepare_start(set->house.shared->loop, &set->reaper);
+	}
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of this room share: the session itself, and the login that it sheds once it
+ * relays. client_side speaks to the client before the hand-off, backend_side finds and enters the
+ * backend, relay moves bytes after it; session.c keeps phases, deadlines and death.
+ */
+#ifndef GATEPOST_SESSION_INTERNAL_H
+#define GATEPOST_SESSION_INTERNAL_H
+
+#include "base/addr.h"
+#include "base/buffer.h"
+#include "base/error.h"
+#include "core/config.h"
+#include "imap/refusal.h"
+#include "imap/upstream.h"
+#include "net/resolver.h"
+#include "net/stream.h"
+#include "routing/route.h"
+#include "session/session.h"
+
+/* Bytes that one event reads before login, and client bytes kept while a login is under way: what
+ * comes behind it belongs to the backend. Past it reading stops (back-pressure). */
+#define SESSION_READ_BEFORE_LOGIN 2048
+#define SESSION_PIPELINE_MAX 8192
+
+/* Proxies that one login may pass through before it must be a loop. */
+#define SESSION_PROXY_TTL 5
+
+/* struct login is all that only the time before relaying needs. */
+struct login {
+	struct session *session;
+	struct preauth_settings settings;
+	struct preauth *preauth;
+	struct buffer input; /* client bytes that nobody has consumed yet */
+	struct route_query route;
+	struct resolver_query resolve;
+	struct addr addresses[RESOLVER_ADDRESSES_MAX]; /* of the backend, in the order to try them */
+	size_t address_count;
+	size_t address_next;
+	struct upstream *upstream;
+	struct upstream_identity identity;
+	char originating_ip[ADDR_IP_TEXT_MAX];
+	char connected_ip[ADDR_IP_TEXT_MAX];
+	char session_id[17];
+	struct buffer backend_input; /* backend bytes not consumed yet */
+	struct error last_failure;   /* why the last address of the backend failed */
+	char refusal_code[40];
+	char refusal_text[256];
+	uint64_t started_ms; /* when the credentials were complete */
+	unsigned failures;   /* refused credentials on this connection */
+	bool feeding;        /* client_side_continue is on the stack: do not enter it again */
+};
+
+/* struct session: 380 bytes and its user's name while it relays; keep it small, there are
+ * thousands. */
+struct session {
+	struct timeout timeout; /* its place in the list of its phase */
+	struct session_set *set;
+	struct stream client;
+	struct stream upstream; /* the connection to the backend */
+	struct login *login;    /* NULL before the greeting and after the hand-off */
+	struct backend *backend;
+	const struct config_listener *listener;
+	char *user; /* as the client wrote it; NULL until it logs in */
+	uint64_t id;
+	uint64_t accepted_ms;
+	uint64_t bytes_upstream;
+	uint64_t bytes_downstream;
+	uint32_t login_ms;
+	struct addr peer;
+	uint8_t phase;  /* enum session_phase */
+	uint8_t reason; /* enum close_reason, from SESSION_CLOSING on */
+};
+
+/* session_enter is the only line that changes the phase. `deadline_ms` may be TIMEOUT_NEVER. */
+void session_enter(struct session *session, enum session_phase phase, uint64_t deadline_ms);
+
+/* session_after is the deadline that lies so many milliseconds ahead. */
+uint64_t session_after(uint64_t milliseconds);
+
+/* session_finish ends the session in order: the backend's connection closes, what was written to
+ * the client leaves, then the end, and after the client's own end (or close_timeout) it is closed. */
+void session_finish(struct session *session, enum close_reason reason, enum stream_ending ending);
+
+/* session_close ends it now: the one exit. Idempotent; the memory lives to the end of the turn. */
+void session_close(struct session *session, enum close_reason reason);
+
+/* session_format_id writes the identifier as 16 hexadecimal digits. */
+void session_format_id(const struct session *session, char text[17]);
+
+/* session_drop_backend leaves the backend: connection, questions and dialogue. */
+void session_drop_backend(struct session *session);
+
+/* session_shed_login wipes and frees what only the login needed. */
+void session_shed_login(struct session *session);
+
+/* --- client_side.c --- */
+
+extern const struct stream_events client_side_events;
+
+/* client_side_fail gives the login up for a reason that is not the user's: one bounded log line,
+ * and the refusal at once. */
+void client_side_fail(struct session *session, const struct refusal *refusal, const char *why);
+
+/* client_side_reject refuses the credentials, which counts as a failure of the client: answered
+ * when failure_delay is over, so that all reasons look alike. `why` is for the log. */
+void client_side_reject(struct session *session, const struct refusal *refusal, const char *why);
+
+/* client_side_answer gives the delayed refusal, and reads on. */
+void client_side_answer(struct session *session);
+
+/* client_side_expired and client_side_drain say BYE, with the reason, and end in order. */
+void client_side_expired(struct session *session);
+void client_side_drain(struct session *session);
+
+/* --- backend_side.c --- */
+
+/* backend_side_enter takes the login to `backend`, whose reference it owns now. */
+void backend_side_enter(struct session *session, struct backend *backend);
+
+/* backend_side_expired is told that the backend did not do its part in time. */
+void backend_side_expired(struct session *session);
+
+/* --- relay.c --- */
+
+/* relay_start splices from now on. */
+void relay_start(struct session *session);
+
+#endif
