@@ -97,6 +97,7 @@ struct config_limits {
 	uint64_t handshake_timeout_ms; /* TLS handshake */
 	uint64_t login_timeout_ms; /* from accept to a successful login, whatever the client sends */
 	uint64_t close_timeout_ms; /* to flush and linger, and for the rest of a half-closed session */
+	uint64_t peer_timeout_ms;  /* TCP: a peer that acknowledges nothing for so long is gone */
 	uint64_t preauth_line;     /* bytes */
 	uint64_t failure_delay_ms; /* a refused login is answered so long after it was asked */
 	unsigned login_failures;   /* on one connection, then BYE */
