@@ -77,6 +77,15 @@ class Client:
                     data = self._outgoing.read()
             self.socket.sendall(data)
 
+    def send_records(self, pieces):
+        """Each piece in a TLS record of its own, but all of them in one go."""
+        with self._send_lock:
+            with self._tls_lock:
+                for piece in pieces:
+                    self.tls.write(piece)
+                data = self._outgoing.read()
+            self.socket.sendall(data)
+
     def send_bytewise(self, data, pause=0.0):
         """Every byte in a record (and as a rule a segment) of its own."""
         for byte in data:
@@ -258,10 +267,29 @@ class Client:
         assert lines[-1].startswith(f"{tag} OK".encode()), lines
         return lines
 
+    def status(self, tag, text):
+        """One command that gets its tagged reply and nothing else: OK, NO or BAD."""
+        lines = self.command(tag, text)
+        assert len(lines) == 1, lines
+        return lines[0].split()[1].decode()
+
+    def exchange(self, data):
+        """Sends bytes and a NOOP behind them in one go; returns what comes before the reply to that
+        NOOP, which must be `z OK`. So the connection is usable, and in step."""
+        self.send(data + b"z NOOP\r\n")
+        lines = self.read_until("z")
+        assert lines[-1].startswith(b"z OK"), lines
+        return lines[:-1]
+
     def assert_usable(self, tag="z"):
         """CASES.md: a following NOOP gets exactly `z OK ...`."""
         lines = self.command(tag, "NOOP")
         assert len(lines) == 1 and lines[0].startswith(f"{tag} OK".encode()), lines
+
+
+def statuses(lines):
+    """`tag status` of every line: ["a OK", "* BAD"]."""
+    return [b" ".join(line.split()[:2]).decode("latin-1") for line in lines]
 
 
 def capabilities_of(line):

@@ -57,17 +57,27 @@ def fb2():
     backend.close()
 
 
+@pytest.fixture(scope="module")
+def directory():
+    """A scripted Redis that knows u1 and u2."""
+    server = FakeRedis()
+    server.values = {"gatepost:route:u1": "FB1", "gatepost:route:u2": "FB2"}
+    yield server
+    server.close()
+
+
 @pytest.fixture(autouse=True)
 def good_manners(request):
-    """Every test begins with backends that behave and have seen nothing; a fault of their own
-    fails the test."""
-    backends = [request.getfixturevalue(name) for name in ("fb1", "fb2")
-                if name in request.fixturenames]
-    for backend in backends:
-        backend.reset()
+    """Every test begins with scripted servers that behave and have seen nothing; a fault of a
+    backend itself fails the test."""
+    names = [name for name in ("fb1", "fb2", "directory") if name in request.fixturenames]
+    servers = [request.getfixturevalue(name) for name in names]
+    for server in servers:
+        server.reset()
     yield
-    for backend in backends:
-        backend.assert_no_faults()
+    for server in servers:
+        if isinstance(server, FakeBackend):
+            server.assert_no_faults()
 
 
 @pytest.fixture
@@ -117,3 +127,16 @@ def start_shared_gatepost(certificates):
     factory = Factory(certificates)
     yield factory
     factory.stop_all()
+
+
+@pytest.fixture(scope="module")
+def proxy(start_shared_gatepost, fb1, fb2, directory):
+    """A gatepost before FB1 and FB2, for all tests of a module."""
+    return start_shared_gatepost({"FB1": fb1.address, "FB2": fb2.address}, redis=directory.url)
+
+
+@pytest.fixture
+def client(proxy):
+    """A TLS client that has read the greeting."""
+    with proxy.connect() as connected:
+        yield connected

@@ -26,6 +26,7 @@ class FakeRedis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def reset(self):
+        """The usual answers, and no record of commands."""
         self.handler = None
         self.commands = []
 

@@ -39,7 +39,7 @@ def toml(sections):
 
 def make_sections(certificates, backends, users=None, redis=None, **changes):
     """The sections of a configuration: `backends` maps names to an address or to options, `users`
-    names to backends (static), `redis` is a URL. Each further argument changes keys of the section
+    names to backends (static), `redis` is a URL or options. Each further argument changes keys of the section
     of its name. Failures are answered at once, so that tests are quick."""
     sections = {
         "process": {"workers": 2, "drain_timeout": "5s"},
@@ -51,7 +51,7 @@ def make_sections(certificates, backends, users=None, redis=None, **changes):
         "backend": [],
     }
     if redis:
-        sections["redis"] = {"url": redis}
+        sections["redis"] = redis if isinstance(redis, dict) else {"url": redis}
     if users:
         sections["routing.users"] = dict(users)
     for name, what in backends.items():
