@@ -19,18 +19,18 @@
 
 /* Limits, in octets: a tag; a literal with `+` (LITERAL-, RFC 7888 section 5) and without; what is
  * kept of a command's arguments, unless its shape says otherwise. */
-#define COMMAND_TAG_MAX 126
+#define COMMAND_TAG_MAX          126
 #define COMMAND_LITERAL_PLUS_MAX 4096
-#define COMMAND_LITERAL_MAX 8192
-#define COMMAND_STORED_MAX 12288
-#define COMMAND_NAME_MAX 15
-#define COMMAND_ARGUMENTS_MAX 2
+#define COMMAND_LITERAL_MAX      8192
+#define COMMAND_STORED_MAX       12288
+#define COMMAND_NAME_MAX         15
+#define COMMAND_ARGUMENTS_MAX    2
 
 /* Limits of ID (RFC 2971 section 3.3), and of its line: 30 pairs fit. */
 #define COMMAND_ID_PAIRS_MAX 30
 #define COMMAND_ID_FIELD_MAX 30
 #define COMMAND_ID_VALUE_MAX 1024
-#define COMMAND_ID_LINE_MAX 32768
+#define COMMAND_ID_LINE_MAX  32768
 
 enum command_form {
 	COMMAND_FORM_NONE,      /* no arguments */
@@ -80,7 +80,7 @@ struct command {
 	size_t line_length;
 	uint32_t octets_left; /* of the literal that is being read */
 	uint32_t tail_octets;
-	uint8_t tail;         /* enum tail */
+	uint8_t tail; /* enum tail */
 	bool tail_plus;
 	bool tail_overflow;
 	bool cr_pending;

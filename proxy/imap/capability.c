@@ -13,7 +13,7 @@
 
 /* LITERAL- and not LITERAL+ because literals are bounded here (RFC 7888 section 5). IDLE and ENABLE
  * work after login only; they are listed because some clients look no second time. */
-#define WITH_SECRETS "IMAP4rev1 LITERAL- SASL-IR ID ENABLE IDLE AUTH=PLAIN"
+#define WITH_SECRETS    "IMAP4rev1 LITERAL- SASL-IR ID ENABLE IDLE AUTH=PLAIN"
 #define WITHOUT_SECRETS "IMAP4rev1 LITERAL- ID LOGINDISABLED"
 
 void capability_append_preauth(struct buffer *out, bool secrets_allowed)

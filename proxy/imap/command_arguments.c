@@ -71,8 +71,7 @@ static enum command_fault id_atom_byte(struct command *command, uint8_t byte)
 {
 	static const char lower[] = "nil";
 
-	if (command->item_length >= strlen(lower) ||
-	    (byte | 0x20) != lower[command->item_length]) {
+	if (command->item_length >= strlen(lower) || (byte | 0x20) != lower[command->item_length]) {
 		return COMMAND_SYNTAX;
 	}
 	command->item_length++;
@@ -102,8 +101,8 @@ static enum command_fault start_atom(struct command *command, uint8_t byte)
 
 static enum command_fault start_string(struct command *command, enum argument_state state)
 {
-	bool wanted = is_id(command) ? command->in_list
-				     : command->shape->form == COMMAND_FORM_STRINGS;
+	bool wanted =
+		is_id(command) ? command->in_list : command->shape->form == COMMAND_FORM_STRINGS;
 
 	if (!wanted) {
 		return COMMAND_SYNTAX;
@@ -189,9 +188,9 @@ static bool is_half_nil(const struct command *command)
 
 static enum command_fault next_argument(struct command *command)
 {
-	bool more = is_id(command) ? command->in_list &&
-					     command->item_count < 2 * COMMAND_ID_PAIRS_MAX
-				   : command->argument_count < command->shape->most;
+	bool more = is_id(command)
+			    ? command->in_list && command->item_count < 2 * COMMAND_ID_PAIRS_MAX
+			    : command->argument_count < command->shape->most;
 
 	if (!more || is_half_nil(command)) {
 		return COMMAND_SYNTAX;

@@ -39,28 +39,29 @@ struct preauth {
 enum verb { VERB_CAPABILITY, VERB_NOOP, VERB_LOGOUT, VERB_ID, VERB_LOGIN, VERB_AUTHENTICATE };
 
 static const struct command_shape shapes_with_secrets[] = {
-	[VERB_CAPABILITY] = { .name = "CAPABILITY", .form = COMMAND_FORM_NONE },
-	[VERB_NOOP] = { .name = "NOOP", .form = COMMAND_FORM_NONE },
-	[VERB_LOGOUT] = { .name = "LOGOUT", .form = COMMAND_FORM_NONE },
-	[VERB_ID] = { .name = "ID", .form = COMMAND_FORM_ID, .line_max = COMMAND_ID_LINE_MAX },
-	[VERB_LOGIN] = { .name = "LOGIN", .form = COMMAND_FORM_STRINGS, .fewest = 2, .most = 2 },
-	[VERB_AUTHENTICATE] = {
-		.name = "AUTHENTICATE",
-		.form = COMMAND_FORM_ATOMS,
-		.fewest = 1,
-		.most = 2,
-		.line_max = PREAUTH_SASL_LINE_MAX,
-		.stored_max = SASL_STORED_MAX,
-	},
+	[VERB_CAPABILITY] = {.name = "CAPABILITY", .form = COMMAND_FORM_NONE},
+	[VERB_NOOP] = {.name = "NOOP", .form = COMMAND_FORM_NONE},
+	[VERB_LOGOUT] = {.name = "LOGOUT", .form = COMMAND_FORM_NONE},
+	[VERB_ID] = {.name = "ID", .form = COMMAND_FORM_ID, .line_max = COMMAND_ID_LINE_MAX},
+	[VERB_LOGIN] = {.name = "LOGIN", .form = COMMAND_FORM_STRINGS, .fewest = 2, .most = 2},
+	[VERB_AUTHENTICATE] =
+		{
+			.name = "AUTHENTICATE",
+			.form = COMMAND_FORM_ATOMS,
+			.fewest = 1,
+			.most = 2,
+			.line_max = PREAUTH_SASL_LINE_MAX,
+			.stored_max = SASL_STORED_MAX,
+		},
 };
 
 static const struct command_shape shapes_without_secrets[] = {
-	[VERB_CAPABILITY] = { .name = "CAPABILITY", .form = COMMAND_FORM_NONE },
-	[VERB_NOOP] = { .name = "NOOP", .form = COMMAND_FORM_NONE },
-	[VERB_LOGOUT] = { .name = "LOGOUT", .form = COMMAND_FORM_NONE },
-	[VERB_ID] = { .name = "ID", .form = COMMAND_FORM_ID, .line_max = COMMAND_ID_LINE_MAX },
-	[VERB_LOGIN] = { .name = "LOGIN", .form = COMMAND_FORM_FORBIDDEN },
-	[VERB_AUTHENTICATE] = { .name = "AUTHENTICATE", .form = COMMAND_FORM_FORBIDDEN },
+	[VERB_CAPABILITY] = {.name = "CAPABILITY", .form = COMMAND_FORM_NONE},
+	[VERB_NOOP] = {.name = "NOOP", .form = COMMAND_FORM_NONE},
+	[VERB_LOGOUT] = {.name = "LOGOUT", .form = COMMAND_FORM_NONE},
+	[VERB_ID] = {.name = "ID", .form = COMMAND_FORM_ID, .line_max = COMMAND_ID_LINE_MAX},
+	[VERB_LOGIN] = {.name = "LOGIN", .form = COMMAND_FORM_FORBIDDEN},
+	[VERB_AUTHENTICATE] = {.name = "AUTHENTICATE", .form = COMMAND_FORM_FORBIDDEN},
 };
 
 _Static_assert(array_length(shapes_with_secrets) == array_length(shapes_without_secrets),
@@ -212,8 +213,8 @@ static enum preauth_verdict run_login(struct preauth *preauth, struct buffer *re
 	size_t password_length = 0;
 	const uint8_t *user = command_argument(&preauth->command, 0, &user_length);
 	const uint8_t *password = command_argument(&preauth->command, 1, &password_length);
-	enum credentials_fault fault = credentials_set(
-		&preauth->credentials, user, user_length, NULL, 0, password, password_length);
+	enum credentials_fault fault = credentials_set(&preauth->credentials, user, user_length,
+						       NULL, 0, password, password_length);
 
 	return end_login(preauth, fault, reply);
 }
@@ -284,9 +285,8 @@ static enum preauth_verdict run_response(struct preauth *preauth, struct buffer 
 static enum preauth_verdict run_command(struct preauth *preauth, struct buffer *reply)
 {
 	const struct command_shape *shape = command_shape(&preauth->command);
-	const struct command_shape *shapes = preauth->settings->secrets_allowed
-						     ? shapes_with_secrets
-						     : shapes_without_secrets;
+	const struct command_shape *shapes =
+		preauth->settings->secrets_allowed ? shapes_with_secrets : shapes_without_secrets;
 
 	switch ((enum verb)(shape - shapes)) {
 	case VERB_CAPABILITY:
@@ -309,8 +309,8 @@ static enum preauth_verdict run_command(struct preauth *preauth, struct buffer *
 static enum preauth_verdict end_ready(struct preauth *preauth, struct buffer *reply)
 {
 	uint8_t bad_before = preauth->bad_in_all;
-	enum preauth_verdict verdict = preauth->in_exchange ? run_response(preauth, reply)
-							    : run_command(preauth, reply);
+	enum preauth_verdict verdict =
+		preauth->in_exchange ? run_response(preauth, reply) : run_command(preauth, reply);
 
 	preauth->spoke_imap = true;
 	if (preauth->bad_in_all == bad_before) {
@@ -324,7 +324,7 @@ static enum preauth_verdict end_ready(struct preauth *preauth, struct buffer *re
 static bool is_foreign_word(const char *word)
 {
 	static const char *const words[] = {
-		"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT",
+		"GET",    "POST",  "PUT",   "HEAD", "OPTIONS", "CONNECT",
 		"DELETE", "PATCH", "TRACE", "EHLO", "HELO",
 	};
 

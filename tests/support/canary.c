@@ -19,7 +19,7 @@
 #endif
 
 /* The middle: a freed block loses its first octets to the allocator. */
-#define MIDDLE_START 24
+#define MIDDLE_START  24
 #define MIDDLE_LENGTH 24
 
 /* No two neighbours are alike, and no copy of the text is needed to compare with it. */

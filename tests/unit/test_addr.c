@@ -19,12 +19,12 @@ static void test_parse_and_format(void **state)
 		uint16_t port;
 		const char *text;
 	} cases[] = {
-		{ "127.0.0.1", 143, "127.0.0.1:143" },
-		{ "255.255.255.255", 65535, "255.255.255.255:65535" },
-		{ "::1", 993, "[::1]:993" },
-		{ "2001:DB8::a", 0, "[2001:db8::a]:0" },
-		{ "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 65535,
-		  "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535" },
+		{"127.0.0.1", 143, "127.0.0.1:143"},
+		{"255.255.255.255", 65535, "255.255.255.255:65535"},
+		{"::1", 993, "[::1]:993"},
+		{"2001:DB8::a", 0, "[2001:db8::a]:0"},
+		{"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 65535,
+		 "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"},
 	};
 
 	(void)state;
@@ -42,8 +42,8 @@ static void test_parse_and_format(void **state)
 static void test_parse_refuses(void **state)
 {
 	static const char *const wrong[] = {
-		"", "localhost", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4 ", " 1.2.3.4",
-		"[::1]", "::g", "1:2", "::1%lo", "0x7f.1.1.1",
+		"",         "localhost", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4 ",
+		" 1.2.3.4", "[::1]",     "::g",   "1:2",       "::1%lo",    "0x7f.1.1.1",
 	};
 	struct addr addr;
 
@@ -81,8 +81,8 @@ static void test_equal(void **state)
 
 static void test_from_sockaddr(void **state)
 {
-	struct sockaddr_in6 mapped = { .sin6_family = AF_INET6, .sin6_port = htons(143) };
-	struct sockaddr_un path = { .sun_family = AF_UNIX, .sun_path = "/run/x" };
+	struct sockaddr_in6 mapped = {.sin6_family = AF_INET6, .sin6_port = htons(143)};
+	struct sockaddr_un path = {.sun_family = AF_UNIX, .sun_path = "/run/x"};
 	struct addr addr, wanted;
 	char text[ADDR_TEXT_MAX];
 
@@ -113,14 +113,14 @@ static void test_endpoint_parse(void **state)
 		uint16_t port;
 		const char *formatted;
 	} cases[] = {
-		{ "mail1.example:143", 0, ENDPOINT_NAME, 143, "mail1.example:143" },
-		{ "mail1", 993, ENDPOINT_NAME, 993, "mail1:993" },
-		{ "my_host-1:1", 0, ENDPOINT_NAME, 1, "my_host-1:1" },
-		{ "10.0.0.1:65535", 0, ENDPOINT_IP, 65535, "10.0.0.1:65535" },
-		{ "10.0.0.1", 143, ENDPOINT_IP, 143, "10.0.0.1:143" },
-		{ "[::1]:993", 0, ENDPOINT_IP, 993, "[::1]:993" },
-		{ "[::]", 993, ENDPOINT_IP, 993, "[::]:993" },
-		{ "unix:/run/redis.sock", 0, ENDPOINT_UNIX, 0, "unix:/run/redis.sock" },
+		{"mail1.example:143", 0, ENDPOINT_NAME, 143, "mail1.example:143"},
+		{"mail1", 993, ENDPOINT_NAME, 993, "mail1:993"},
+		{"my_host-1:1", 0, ENDPOINT_NAME, 1, "my_host-1:1"},
+		{"10.0.0.1:65535", 0, ENDPOINT_IP, 65535, "10.0.0.1:65535"},
+		{"10.0.0.1", 143, ENDPOINT_IP, 143, "10.0.0.1:143"},
+		{"[::1]:993", 0, ENDPOINT_IP, 993, "[::1]:993"},
+		{"[::]", 993, ENDPOINT_IP, 993, "[::]:993"},
+		{"unix:/run/redis.sock", 0, ENDPOINT_UNIX, 0, "unix:/run/redis.sock"},
 	};
 
 	(void)state;
@@ -149,11 +149,13 @@ static void test_endpoint_parse(void **state)
 static void test_endpoint_refuses(void **state)
 {
 	static const char *const wrong[] = {
-		"", ":143", "mail1", "mail1:", "mail1:0", "mail1:65536", "mail1:99999", "mail1:123456",
-		"mail1:-1", "mail1:14x", "mail1: 143", "mail1:143 ", "mail 1:143", "mail1:143:2",
-		"-mail:143", ".mail:143", "ma/il:143", "ma\r\nil:143", "m\xc3\xa4il:143", "::1:143",
-		"[::1", "[::1]x", "[]:143", "[mail1]:143", "[::g]:143", "unix:", "unix:run/x",
-		"unix:redis.sock",
+		"",           ":143",         "mail1",           "mail1:",
+		"mail1:0",    "mail1:65536",  "mail1:99999",     "mail1:123456",
+		"mail1:-1",   "mail1:14x",    "mail1: 143",      "mail1:143 ",
+		"mail 1:143", "mail1:143:2",  "-mail:143",       ".mail:143",
+		"ma/il:143",  "ma\r\nil:143", "m\xc3\xa4il:143", "::1:143",
+		"[::1",       "[::1]x",       "[]:143",          "[mail1]:143",
+		"[::g]:143",  "unix:",        "unix:run/x",      "unix:redis.sock",
 	};
 	struct endpoint endpoint = {0};
 
@@ -198,8 +200,8 @@ static void test_endpoint_limits(void **state)
 static void test_endpoint_equal(void **state)
 {
 	static const char *const different[] = {
-		"mail1:143", "mail2:143", "mail1:144", "10.0.0.1:143", "10.0.0.2:143", "[::1]:143",
-		"unix:/a", "unix:/b",
+		"mail1:143",    "mail2:143", "mail1:144", "10.0.0.1:143",
+		"10.0.0.2:143", "[::1]:143", "unix:/a",   "unix:/b",
 	};
 
 	(void)state;

@@ -16,14 +16,14 @@ static const struct {
 	const char *bytes;
 	const char *text;
 } vectors[] = {
-	{ "", "" },
-	{ "f", "Zg==" },
-	{ "fo", "Zm8=" },
-	{ "foo", "Zm9v" },
-	{ "foob", "Zm9vYg==" },
-	{ "fooba", "Zm9vYmE=" },
-	{ "foobar", "Zm9vYmFy" },
-	{ "\xfb\xff\xbf", "+/+/" },
+	{"", ""},
+	{"f", "Zg=="},
+	{"fo", "Zm8="},
+	{"foo", "Zm9v"},
+	{"foob", "Zm9vYg=="},
+	{"fooba", "Zm9vYmE="},
+	{"foobar", "Zm9vYmFy"},
+	{"\xfb\xff\xbf", "+/+/"},
 };
 
 static void test_vectors(void **state)
@@ -69,10 +69,11 @@ static void test_there_and_back(void **state)
 static void test_not_strict(void **state)
 {
 	static const char *const wrong[] = {
-		"A", "AA", "AAA", "AAAAA", "=", "==", "===", "====", "A===", "=AAA", "A=AA", "AA=A",
-		"AAA=BBBB", "AA==BBBB", "AAAA====", "AHUxAHB3\t", "AHUxAHB3 ", "AHUx AHB3",
-		"AHUx\r\nAA", "!!!!", "AAA-", "AAA_", "AAA*", "AAA\x80", "AAA\xff", "AAA.",
-		"Zh==", "Zm9=", "AB==", "AAB=",
+		"A",          "AA",       "AAA",      "AAAAA",      "=",         "==",
+		"===",        "====",     "A===",     "=AAA",       "A=AA",      "AA=A",
+		"AAA=BBBB",   "AA==BBBB", "AAAA====", "AHUxAHB3\t", "AHUxAHB3 ", "AHUx AHB3",
+		"AHUx\r\nAA", "!!!!",     "AAA-",     "AAA_",       "AAA*",      "AAA\x80",
+		"AAA\xff",    "AAA.",     "Zh==",     "Zm9=",       "AB==",      "AAB=",
 	};
 
 	(void)state;
@@ -97,7 +98,7 @@ static void test_every_foreign_byte(void **state)
 
 	(void)state;
 	for (int byte = 0; byte < 256; byte++) {
-		char text[4] = { 'A', (char)byte, 'A', 'A' };
+		char text[4] = {'A', (char)byte, 'A', 'A'};
 		struct buffer out = {0};
 		bool known = byte != 0 && strchr(alphabet, byte) != NULL;
 

@@ -50,7 +50,7 @@ static void test_has_control(void **state)
 {
 	(void)state;
 	for (int byte = 0; byte < 256; byte++) {
-		char text[3] = { 'a', (char)byte, 'b' };
+		char text[3] = {'a', (char)byte, 'b'};
 
 		assert_int_equal(text_has_control(text, 3), byte < 0x20 || byte == 0x7F);
 		assert_int_equal(text_has_control(text + 1, 1), byte < 0x20 || byte == 0x7F);
@@ -61,15 +61,40 @@ static void test_has_control(void **state)
 static void test_utf8(void **state)
 {
 	static const char *const right[] = {
-		"", "a", "\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
-		"\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
+		"",
+		"a",
+		"\x7f",
+		"\xc2\x80",
+		"\xdf\xbf",
+		"\xe0\xa0\x80",
+		"\xed\x9f\xbf",
+		"\xee\x80\x80",
+		"\xef\xbf\xbf",
+		"\xf0\x90\x80\x80",
+		"\xf4\x8f\xbf\xbf",
 		"x\xc3\xa9y\xe2\x82\xacz\xf0\x9f\x93\xac!",
 	};
 	static const char *const wrong[] = {
-		"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x41", "\xc2\xc2",
-		"\xe0\x9f\xbf", "\xe0\xa0", "\xe0\xa0\x41", "\xed\xa0\x80", "\xed\xbf\xbf",
-		"\xf0\x8f\xbf\xbf", "\xf0\x90\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xfe",
-		"\xff", "a\xc3", "\xc3\xa9\xa9",
+		"\x80",
+		"\xbf",
+		"\xc0\x80",
+		"\xc1\xbf",
+		"\xc2",
+		"\xc2\x41",
+		"\xc2\xc2",
+		"\xe0\x9f\xbf",
+		"\xe0\xa0",
+		"\xe0\xa0\x41",
+		"\xed\xa0\x80",
+		"\xed\xbf\xbf",
+		"\xf0\x8f\xbf\xbf",
+		"\xf0\x90\x80",
+		"\xf4\x90\x80\x80",
+		"\xf5\x80\x80\x80",
+		"\xfe",
+		"\xff",
+		"a\xc3",
+		"\xc3\xa9\xa9",
 	};
 
 	(void)state;
@@ -136,14 +161,10 @@ static void test_distance(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_equal_nocase),
-		cmocka_unit_test(test_starts_nocase),
-		cmocka_unit_test(test_lower),
-		cmocka_unit_test(test_has_control),
-		cmocka_unit_test(test_utf8),
-		cmocka_unit_test(test_utf8_every_code_point),
-		cmocka_unit_test(test_printable),
-		cmocka_unit_test(test_distance),
+		cmocka_unit_test(test_equal_nocase), cmocka_unit_test(test_starts_nocase),
+		cmocka_unit_test(test_lower),        cmocka_unit_test(test_has_control),
+		cmocka_unit_test(test_utf8),         cmocka_unit_test(test_utf8_every_code_point),
+		cmocka_unit_test(test_printable),    cmocka_unit_test(test_distance),
 	};
 
 	return cmocka_run_group_tests_name("text", tests, NULL, NULL);
