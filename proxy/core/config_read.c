@@ -43,12 +43,9 @@ const struct toml_node *config_child(const struct toml_node *table, const char *
 	return NULL;
 }
 
-/* "[tls]" or "[[listener]]", or the words for the file itself. */
+/* "[tls]" or "[[listener]]". */
 static const char *section_label(const struct section *section, char label[64])
 {
-	if (section->name[0] == '\0') {
-		return "the file";
-	}
 	snprintf(label, 64, section->kind == SECTION_MANY ? "[[%s]]" : "[%s]", section->name);
 	return label;
 }
@@ -72,11 +69,20 @@ static void read_option(struct reading *reading, const struct option *option,
 	struct error error = {0};
 
 	if (node->kind != option_kind(option->type)) {
+		char expected[OPTION_EXPECTED_MAX];
+
+		option_expected(option, expected);
 		faults_add(reading->faults, node->place, "\"%s\" must be %s, not %s", option->key,
-			   option_what(option->type), config_kind_name(node->kind));
+			   expected, config_kind_name(node->kind));
 	} else if (!option_set(option, structure, &value, &error)) {
 		faults_add(reading->faults, node->place, "\"%s\" %s", option->key, error.text);
 	}
+}
+
+static bool is_section(const struct toml_node *node)
+{
+	return node->kind == TOML_TABLE || (node->kind == TOML_ARRAY && node->child_count > 0 &&
+					    node->children[0].kind == TOML_TABLE);
 }
 
 static void report_unknown(struct reading *reading, enum section_symbol symbol,
@@ -84,13 +90,22 @@ static void report_unknown(struct reading *reading, enum section_symbol symbol,
 {
 	char quoted[FAULT_QUOTE_SIZE];
 	char label[64];
-	char suggestion[320];
+	char suggestion[320] = "";
 
-	option_suggest(symbol, node->key, suggestion, sizeof(suggestion));
-	faults_add(reading->faults, node->key_place, "unknown %s \"%s\" in %s; %s",
-		   node->kind == TOML_TABLE || symbol == SECTION_TOP ? "section" : "key",
-		   fault_quote(quoted, node->key, node->key_length),
-		   section_label(&option_sections[symbol], label), suggestion);
+	if (reading->faults->count >= FAULTS_MAX) { /* guessing is slow, and nobody will read it */
+		faults_add(reading->faults, node->key_place, "unknown");
+		return;
+	}
+	option_suggest(symbol, node->key, is_section(node), suggestion, sizeof(suggestion));
+	fault_quote(quoted, node->key, node->key_length);
+	if (symbol == SECTION_TOP) {
+		faults_add(reading->faults, node->key_place, "unknown %s \"%s\"; %s",
+			   is_section(node) ? "section" : "key", quoted, suggestion);
+	} else {
+		faults_add(reading->faults, node->key_place, "unknown %s \"%s\" in %s; %s",
+			   is_section(node) ? "section" : "key", quoted,
+			   section_label(&option_sections[symbol], label), suggestion);
+	}
 }
 
 static void report_missing(struct reading *reading, enum section_symbol symbol,

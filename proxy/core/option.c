@@ -130,10 +130,11 @@ static const struct section *only_home(const char *key)
 	return home;
 }
 
-void option_suggest(enum section_symbol section, const char *key, char *text, size_t size)
+void option_suggest(enum section_symbol section, const char *key, bool is_section, char *text,
+		    size_t size)
 {
 	struct guess guess = {.key = key, .distance = ~0U, .text = text, .size = size};
-	const struct section *home = only_home(key);
+	const struct section *home = is_section ? NULL : only_home(key);
 
 	if (home != NULL) {
 		snprintf(text, size, home->kind == SECTION_MANY ? "it belongs in [[%s]]"

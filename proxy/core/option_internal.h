@@ -77,9 +77,10 @@ extern const size_t option_count;
 const struct option *option_find(enum section_symbol section, const char *key);
 const struct section *option_find_section(enum section_symbol parent, const char *key);
 
-/* option_suggest writes what `key` may have been meant to be: the nearest known key, the section
- * where it belongs, or all that is known in this one. */
-void option_suggest(enum section_symbol section, const char *key, char *text, size_t size);
+/* option_suggest writes what `key`, of a value or of a section, may have been meant to be: the
+ * section where it belongs, the nearest known one, or all that is known in this section. */
+void option_suggest(enum section_symbol section, const char *key, bool is_section, char *text,
+		    size_t size);
 
 /* option_section_key is the last part of a section's name: "users" of "routing.users". NULL when
  * the section does not lie directly in `parent`. */
@@ -93,9 +94,11 @@ size_t option_structure_count(const struct config *config, const struct section 
 /* option_resize makes room for `count` tables of a MANY section, all zero. */
 must_use bool option_resize(struct config *config, const struct section *section, size_t count);
 
-/* option_kind is how a type is written in TOML, and option_what the words for it. */
+#define OPTION_EXPECTED_MAX 160
+
+/* option_kind is how a type is written in TOML; option_expected says what an option takes. */
 enum toml_kind option_kind(enum option_type type);
-const char *option_what(enum option_type type);
+void option_expected(const struct option *option, char text[OPTION_EXPECTED_MAX]);
 
 /* struct option_value: `text` for types written as strings, otherwise `integer`. */
 struct option_value {

@@ -13,12 +13,14 @@
 
 #include "base/text.h"
 #include "core/config.h"
+#include "config_lookup_internal.h"
 #include "fault_internal.h"
-#include "lookup_internal.h"
 #include "quantity_internal.h"
 #include "redis_url_internal.h"
 
 #define WORD_MAX 32
+#define DURATION_WHAT "a duration in quotes: \"500ms\", \"30s\", \"5m\", \"1h\" or \"2d\""
+#define SIZE_WHAT "a size in quotes: \"4096\", \"64KiB\" or \"1MiB\""
 
 /* Fields of a text type hold a string of their own; takes over `copy`. */
 static bool replace_text(void *field, char *copy, struct error *error)
@@ -81,7 +83,7 @@ static bool quantity_set(const struct option *option, void *field,
 	fault_quote(quoted, value->text, value->length);
 	if (!quantity_parse(units, value->text, &amount)) {
 		return error_set(error, "is \"%s\", but must be %s", quoted,
-				 option_what(option->type));
+				 option->type == OPTION_SIZE ? SIZE_WHAT : DURATION_WHAT);
 	}
 	if (amount < option->smallest || amount > option->largest) {
 		quantity_format(units, option->smallest, smallest);
@@ -113,18 +115,28 @@ static bool word_at(const char *words, unsigned index, char word[WORD_MAX])
 	return word[0] != '\0';
 }
 
+/* Writes `"this", "that" or "other"`. */
+static void list_words(const char *words, char list[OPTION_EXPECTED_MAX])
+{
+	char word[WORD_MAX];
+	char next[WORD_MAX];
+
+	list[0] = '\0';
+	for (unsigned i = 0; word_at(words, i, word); i++) {
+		size_t used = strlen(list);
+		const char *before = i == 0 ? "" : word_at(words, i + 1, next) ? ", " : " or ";
+
+		snprintf(list + used, OPTION_EXPECTED_MAX - used, "%s\"%s\"", before, word);
+	}
+}
+
 static bool word_refuse(const struct option *option, const struct option_value *value,
 			struct error *error)
 {
 	char quoted[FAULT_QUOTE_SIZE];
-	char list[128] = "";
-	char word[WORD_MAX];
+	char list[OPTION_EXPECTED_MAX];
 
-	for (unsigned i = 0; word_at(option->accepts, i, word); i++) {
-		size_t used = strlen(list);
-
-		snprintf(list + used, sizeof(list) - used, "%s\"%s\"", i == 0 ? "" : " or ", word);
-	}
+	list_words(option->accepts, list);
 	return error_set(error, "is \"%s\", but must be %s",
 			 fault_quote(quoted, value->text, value->length), list);
 }
@@ -275,7 +287,7 @@ static void url_done(void *field)
 static bool lookup_set(const struct option *option, void *field, const struct option_value *value,
 		       struct error *error)
 {
-	return lookup_check(value->text, error) && text_set(option, field, value, error);
+	return config_lookup_check(value->text, error) && text_set(option, field, value, error);
 }
 
 /* struct type: what differs from one option_type to another. */
@@ -292,11 +304,8 @@ static const struct type types[OPTION_TYPE_COUNT] = {
 	[OPTION_NUMBER] = {TOML_INTEGER, "a whole number", number_set, number_print, NULL},
 	[OPTION_BOOLEAN] = {TOML_BOOLEAN, "true or false, without quotes", boolean_set,
 			    boolean_print, NULL},
-	[OPTION_DURATION] = {TOML_STRING,
-			     "a duration in quotes: \"500ms\", \"30s\", \"5m\", \"1h\" or \"2d\"",
-			     quantity_set, quantity_print, NULL},
-	[OPTION_SIZE] = {TOML_STRING, "a size in quotes: \"4096\", \"64KiB\" or \"1MiB\"",
-			 quantity_set, quantity_print, NULL},
+	[OPTION_DURATION] = {TOML_STRING, DURATION_WHAT, quantity_set, quantity_print, NULL},
+	[OPTION_SIZE] = {TOML_STRING, SIZE_WHAT, quantity_set, quantity_print, NULL},
 	[OPTION_WORD] = {TOML_STRING, "a word in quotes", word_set, word_print, NULL},
 	[OPTION_TEXT] = {TOML_STRING, "a text in quotes", text_set, text_print, text_done},
 	[OPTION_NAME] = {TOML_STRING, "a name in quotes", name_set, text_print, text_done},
@@ -315,9 +324,21 @@ enum toml_kind option_kind(enum option_type type)
 	return types[type].kind;
 }
 
-const char *option_what(enum option_type type)
+void option_expected(const struct option *option, char text[OPTION_EXPECTED_MAX])
 {
-	return types[type].what;
+	if (option->type == OPTION_WORD) {
+		list_words(option->accepts, text);
+	} else if (option->type == OPTION_NUMBER) {
+		snprintf(text, OPTION_EXPECTED_MAX, "a whole number from %llu to %llu",
+			 (unsigned long long)option->smallest, (unsigned long long)option->largest);
+	} else {
+		snprintf(text, OPTION_EXPECTED_MAX, "%s", types[option->type].what);
+	}
+}
+
+static const char *type_what(const struct option *option)
+{
+	return types[option->type].what;
 }
 
 static bool is_free_text(const struct option *option)
@@ -330,7 +351,7 @@ static bool check_length(const struct option *option, const struct option_value 
 			 struct error *error)
 {
 	if (value->length < option->smallest) {
-		return error_set(error, "is empty, but must be %s", option_what(option->type));
+		return error_set(error, "is empty, but must be %s", type_what(option));
 	}
 	if (value->length > option->largest) {
 		return error_set(error, "is %zu bytes long, but may have at most %llu",
@@ -345,8 +366,7 @@ bool option_set(const struct option *option, void *structure, const struct optio
 	const struct type *type = &types[option->type];
 
 	if (type->kind == TOML_STRING && text_has_control(value->text, value->length)) {
-		return error_set(error, "has a control character in it, but must be %s",
-				 type->what);
+		return error_set(error, "has a control character in it; write it without");
 	}
 	if (is_free_text(option) && !check_length(option, value, error)) {
 		return false;

@@ -2,16 +2,16 @@
  *
  * The check of routing.lookup: a Redis command that only reads and that asks for somebody.
  */
-#ifndef GATEPOST_CORE_LOOKUP_INTERNAL_H
-#define GATEPOST_CORE_LOOKUP_INTERNAL_H
+#ifndef GATEPOST_CORE_CONFIG_LOOKUP_INTERNAL_H
+#define GATEPOST_CORE_CONFIG_LOOKUP_INTERNAL_H
 
 #include <stdbool.h>
 
 #include "base/base.h"
 #include "base/error.h"
 
-/* lookup_check tells whether `text` is words separated by single spaces: a command that answers
+/* config_lookup_check tells whether `text` is words separated by single spaces: a command that answers
  * one string or nil, with as many arguments as it takes, of which one has a placeholder. */
-must_use bool lookup_check(const char *text, struct error *error);
+must_use bool config_lookup_check(const char *text, struct error *error);
 
 #endif

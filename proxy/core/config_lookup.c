@@ -3,7 +3,7 @@
  * What may stand in routing.lookup. An allow-list: a command that is not known to read only, or
  * to answer with one string, is refused.
  */
-#include "lookup_internal.h"
+#include "config_lookup_internal.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -102,7 +102,7 @@ static size_t count_words(const char *text)
 	}
 }
 
-bool lookup_check(const char *text, struct error *error)
+bool config_lookup_check(const char *text, struct error *error)
 {
 	size_t words = count_words(text);
 
