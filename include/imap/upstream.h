@@ -41,7 +41,7 @@ enum upstream_verdict {
 	UPSTREAM_MORE,    /* send the output, feed again when bytes arrive */
 	UPSTREAM_READY,   /* logged in. Input behind the tagged OK is left unconsumed: it is the
 	                   * client's. upstream_write_ready() says what the client reads first. */
-	UPSTREAM_REFUSED, /* the backend said NO to these credentials; upstream_refusal() */
+	UPSTREAM_REFUSED, /* the backend said NO to this user; upstream_refusal() */
 	UPSTREAM_FAILED,  /* the backend cannot be used; upstream_refusal(), upstream_reason() */
 };
 
@@ -55,12 +55,13 @@ must_use struct upstream *upstream_new(const struct upstream_settings *settings)
 
 /* upstream_feed consumes from `input` (empty at first is fine) and appends to `output` what shall
  * be sent. `output` may hold the password: wipe what was sent. Never call it after a verdict other
- * than UPSTREAM_MORE. Exhausted memory sets `output->failed`. */
+ * than UPSTREAM_MORE. Exhausted memory sets `output->failed`. A BYE behind the login command is no
+ * verdict: either a tagged reply follows, or the connection ends. */
 enum upstream_verdict upstream_feed(struct upstream *upstream, struct buffer *input,
 				    struct buffer *output);
 
-/* upstream_end tells that the backend closed the connection before a verdict. It sets refusal
- * and reason, with what the backend said in a BYE, and returns UPSTREAM_FAILED. */
+/* upstream_end tells that the backend closed the connection before a verdict. It sets refusal and
+ * reason (how far the dialogue came, and what a BYE said) and returns UPSTREAM_FAILED. */
 enum upstream_verdict upstream_end(struct upstream *upstream);
 
 /* upstream_greeted tells whether the greeting has arrived: the time allowed for it is then over and
@@ -74,7 +75,16 @@ void upstream_write_ready(const struct upstream *upstream, const char *tag,
 			  bool untagged_capability, struct buffer *reply);
 
 /* upstream_refusal is what the client gets after UPSTREAM_REFUSED or UPSTREAM_FAILED; its strings
- * live as long as `upstream`. */
+ * live as long as `upstream`. By the code of the backend's NO (RFC 5530):
+ *
+ *	none, unknown, AUTHENTICATIONFAILED           REFUSED  REFUSAL_CREDENTIALS
+ *	AUTHORIZATIONFAILED EXPIRED CONTACTADMIN
+ *	NOPERM ALERT LIMIT                            REFUSED  code and text passed on
+ *	UNAVAILABLE INUSE PRIVACYREQUIRED             FAILED   code and text passed on
+ *	SERVERBUG, and BAD                            FAILED   REFUSAL_SERVERBUG
+ *	REFERRAL                                      FAILED   REFUSAL_UNAVAILABLE
+ *
+ * Text passed on is printable and has at most 200 octets. */
 struct refusal upstream_refusal(const struct upstream *upstream);
 
 /* upstream_reason is the sentence for the log after UPSTREAM_REFUSED or UPSTREAM_FAILED: printable,
