@@ -95,7 +95,7 @@ check: ## what a change must pass: lint, and every test under ASan and UBSan
 	@$(MAKE) --no-print-directory VARIANT=asan unit replay integration
 
 lint: $(GATEPOST) ## floors, headers, globals, sizes, linkage, clang-tidy, cppcheck
-	@CPPFLAGS="$(CPPFLAGS)" tests/lint/run.sh $(GATEPOST) $(ROOM_OBJECTS)
+	@CPPFLAGS="$(CPPFLAGS)" tests/lint/run.sh $(GATEPOST) $(MAIN_OBJECT) $(ROOM_OBJECTS)
 
 fuzz: ## libFuzzer on every target (TIME=60 seconds each)
 	@deploy/install-deps.sh --check
