@@ -55,6 +55,22 @@ static void option_account(struct load *load, char *text)
 	load->account_count++;
 }
 
+static double option_decimal(const char *text)
+{
+	char *end;
+	double number = strtod(text, &end);
+
+	if (end == text || *end != '\0' || number < 0) {
+		usage();
+	}
+	return number;
+}
+
+static unsigned option_number(const char *text)
+{
+	return (unsigned)option_decimal(text);
+}
+
 static void option_set(struct load *load, int letter)
 {
 	struct options *options = &load->options;
@@ -67,31 +83,31 @@ static void option_set(struct load *load, int letter)
 		options->address.sin_addr.s_addr = inet_addr(optarg);
 		break;
 	case 'p':
-		options->address.sin_port = htons((uint16_t)atoi(optarg));
+		options->address.sin_port = htons((uint16_t)option_number(optarg));
 		break;
 	case 's':
-		options->sessions = (unsigned)atoi(optarg);
+		options->sessions = option_number(optarg);
 		break;
 	case 'c':
-		options->concurrency = (unsigned)atoi(optarg);
+		options->concurrency = option_number(optarg);
 		break;
 	case 'u':
-		options->users = (unsigned)atoi(optarg);
+		options->users = option_number(optarg);
 		break;
 	case 'o':
-		options->sources = (unsigned)atoi(optarg);
+		options->sources = option_number(optarg);
 		break;
 	case 'r':
-		options->rate = atof(optarg);
+		options->rate = option_decimal(optarg);
 		break;
 	case 'w':
-		options->warmup = atof(optarg);
+		options->warmup = option_decimal(optarg);
 		break;
 	case 't':
-		options->seconds = atof(optarg);
+		options->seconds = option_decimal(optarg);
 		break;
 	case 'b':
-		options->bytes = strtoull(optarg, NULL, 10);
+		options->bytes = (uint64_t)option_decimal(optarg);
 		break;
 	case 'R':
 		options->resume = true;

@@ -50,7 +50,7 @@ static double process_cpu(long pid)
 		load_fatal("process %ld has gone", pid);
 	}
 	while ((entry = readdir(directory)) != NULL) {
-		unsigned long long nanoseconds;
+		char line[64];
 		FILE *file;
 
 		snprintf(path, sizeof(path), "/proc/%ld/task/%s/schedstat", pid, entry->d_name);
@@ -58,8 +58,8 @@ static double process_cpu(long pid)
 		if (file == NULL) {
 			continue;
 		}
-		if (fscanf(file, "%llu", &nanoseconds) == 1) {
-			total += (double)nanoseconds / 1e9;
+		if (fgets(line, sizeof(line), file) != NULL) {
+			total += (double)strtoull(line, NULL, 10) / 1e9;
 		}
 		fclose(file);
 	}

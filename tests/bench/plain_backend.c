@@ -384,8 +384,8 @@ int main(int argc, char **argv)
 {
 	struct server server = {0};
 	struct rlimit limit;
-	unsigned imap_port = argc == 3 ? (unsigned)atoi(argv[1]) : 0;
-	unsigned http_port = argc == 3 ? (unsigned)atoi(argv[2]) : 0;
+	unsigned imap_port = argc == 3 ? (unsigned)strtoul(argv[1], NULL, 10) : 0;
+	unsigned http_port = argc == 3 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
 
 	if (imap_port == 0 || http_port == 0) {
 		fprintf(stderr, "usage: plain_backend IMAP_PORT HTTP_PORT\n");

@@ -25,7 +25,28 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 NGINX_MODULE = "/usr/lib/nginx/modules/ngx_mail_module.so"
 IMAP_PORT, HTTP_PORT, FRONT_PORT = 19143, 19180, 19993
+OTHERS_MOST = 0.1     # of one core may go to other programs before a figure is doubted
 RESUMED_LEAST = 0.98  # of the logins meant to be resumed; below it the figure is doubted
+
+
+def busy_seconds(cores):
+    """What the kernel has booked on these cores since it started, idling left out."""
+    total = 0
+    with open("/proc/stat", encoding="ascii") as stat:
+        for line in stat:
+            cells = line.split()
+            if cells[0] in {f"cpu{core}" for core in cores}:
+                total += sum(int(cell) for cell in cells[1:9]) - int(cells[4]) - int(cells[5])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def process_seconds(pids):
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            cells = stat.read().rpartition(")")[2].split()
+        total += int(cells[11]) + int(cells[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def say(text):
@@ -252,6 +273,13 @@ class Bench:
             (cpu["proxy"] / seconds, (cpu["load"] + cpu["backend"]) / seconds,
              result["per_second"], result["protocol"]))
 
+    def elsewhere(self, program):
+        """CPU seconds on our cores so far that were not the benchmark's."""
+        ours = [pid for one in self.programs + [program] for pid in one.pids()]
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (busy_seconds({self.proxy_core, self.far_core}) - process_seconds(ours)
+                - children.ru_utime - children.ru_stime)
+
     def doubt(self, proxy, name, text):
         self.doubts.append(f"{proxy.name}, {name}: {text}")
         say(f"    ! {text}")
@@ -259,13 +287,17 @@ class Bench:
     def measure(self, figure, proxy):
         program = proxy.start(self)
         try:
+            started, others = time.monotonic(), self.elsewhere(program)
             load = self.start_load(program, figure.arguments)
             out, _ = load.communicate(timeout=120)
+            others = (self.elsewhere(program) - others) / (time.monotonic() - started)
         finally:
             program.stop()
         if load.returncode != 0:
             self.doubt(proxy, figure.names[0], "the load generator gave up")
             return
+        if others > OTHERS_MOST:
+            self.doubt(proxy, figure.names[0], f"other programs took {others:.0%} of a core")
         result = json.loads(out)
         if result["failed"] or result["unanswered"]:
             self.doubt(proxy, figure.names[0], f"{result['failed']} failed, "
