@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A Redis of a test's own.
+ */
+#include "support/fake_redis.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* The number behind `type` at `*at`, which moves behind its CRLF; -1 when it is not all there. */
+static long take_number(const char *text, size_t length, size_t *at, char type)
+{
+	const char *end = memmem(text + *at, length - *at, "\r\n", 2);
+	long number;
+
+	if (end == NULL) {
+		return -1;
+	}
+	assert_int_equal(text[*at], type);
+	number = strtol(text + *at + 1, NULL, 10);
+	*at = (size_t)(end - text) + 2;
+	return number;
+}
+
+/* The bytes of one whole command at the front of the input, its words joined; 0 when there is
+ * none yet. */
+static size_t take_command(const struct buffer *input, char *joined, size_t size)
+{
+	const char *text = (const char *)buffer_bytes(input);
+	size_t at = 0;
+	size_t used = 0;
+	long words = take_number(text, input->length, &at, '*');
+
+	for (long i = 0; i < words; i++) {
+		long length = take_number(text, input->length, &at, '$');
+
+		if (length < 0 || at + (size_t)length + 2 > input->length) {
+			return 0;
+		}
+		assert_true(used + (size_t)length + 2 <= size);
+		used += (size_t)snprintf(joined + used, size - used, "%s%.*s", i > 0 ? " " : "",
+					 (int)length, text + at);
+		at += (size_t)length + 2;
+	}
+	return words < 0 ? 0 : at;
+}
+
+static void handle_input(struct fake_redis *fake)
+{
+	char joined[4096];
+	unsigned accepted = fake->accepted;
+
+	while (fake->client.fd >= 0 && fake->accepted == accepted) {
+		size_t taken = take_command(&fake->input, joined, sizeof(joined));
+
+		if (taken == 0) {
+			return;
+		}
+		buffer_consume(&fake->input, taken);
+		fake->commands++;
+		fake->on_command(fake, joined);
+	}
+}
+
+static void on_client(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+	struct fake_redis *fake = container_of(watcher, struct fake_redis, client);
+	char bytes[16384];
+	ssize_t count = recv(watcher->fd, bytes, sizeof(bytes), 0);
+
+	(void)loop;
+	(void)events;
+	if (count <= 0) {
+		fake_redis_hang_up(fake);
+		return;
+	}
+	assert_true(buffer_append(&fake->input, bytes, (size_t)count));
+	handle_input(fake);
+}
+
+static void on_listener(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+	struct fake_redis *fake = container_of(watcher, struct fake_redis, listener);
+	int fd = accept4(watcher->fd, NULL, NULL, SOCK_CLOEXEC);
+
+	(void)events;
+	assert_true(fd >= 0);
+	fake_redis_hang_up(fake);
+	fake->accepted++;
+	ev_io_init(&fake->client, on_client, fd, EV_READ);
+	ev_io_start(loop, &fake->client);
+}
+
+static int listen_tcp(struct fake_redis *fake, uint16_t port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+	socklen_t length = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_true(fd >= 0);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+	fake->port = ntohs(address.sin_port);
+	return fd;
+}
+
+static int listen_unix(struct fake_redis *fake, const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0 && strlen(path) < sizeof(address.sun_path));
+	strcpy(address.sun_path, path);
+	strcpy(fake->path, path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+void fake_redis_open(struct fake_redis *fake, struct ev_loop *loop, uint16_t port, const char *path,
+		     fake_redis_command_t *on_command)
+{
+	int fd;
+
+	*fake = (struct fake_redis){.loop = loop, .on_command = on_command};
+	fake->client.fd = -1;
+	fd = path != NULL ? listen_unix(fake, path) : listen_tcp(fake, port);
+	assert_int_equal(listen(fd, 64), 0);
+	ev_io_init(&fake->listener, on_listener, fd, EV_READ);
+	ev_io_start(loop, &fake->listener);
+}
+
+void fake_redis_send_bytes(struct fake_redis *fake, const void *bytes, size_t length)
+{
+	const char *rest = bytes;
+
+	while (length > 0) {
+		ssize_t sent = send(fake->client.fd, rest, length, MSG_NOSIGNAL);
+
+		if (sent < 0) {
+			return; /* the other side has hung up, as it should over some of this */
+		}
+		rest += sent;
+		length -= (size_t)sent;
+	}
+}
+
+void fake_redis_send(struct fake_redis *fake, const char *text)
+{
+	fake_redis_send_bytes(fake, text, strlen(text));
+}
+
+void fake_redis_hang_up(struct fake_redis *fake)
+{
+	if (fake->client.fd < 0) {
+		return;
+	}
+	ev_io_stop(fake->loop, &fake->client);
+	close(fake->client.fd);
+	fake->client.fd = -1;
+	buffer_done(&fake->input);
+}
+
+void fake_redis_close(struct fake_redis *fake)
+{
+	fake_redis_hang_up(fake);
+	ev_io_stop(fake->loop, &fake->listener);
+	close(fake->listener.fd);
+	if (fake->path[0] != '\0') {
+		unlink(fake->path);
+	}
+}

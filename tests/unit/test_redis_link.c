@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The connection to Redis: AUTH and SELECT, addresses of every kind, and a Redis that is down,
+ * comes back, or never gets anywhere.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "support/log_capture.h"
+#include "support/redis_world.h"
+#include "support/turns.h"
+
+static void test_greeting(void **state)
+{
+	static const struct {
+		const char *user;
+		const char *password;
+		unsigned database;
+		const char *replies;
+		const char *heard;
+	} rows[] = {
+		{"", "", 0, "", "GET k\n"},
+		{"", "pa ss", 0, "+OK\r\n", "AUTH pa ss\nGET k\n"},
+		{"joe", "pw", 0, "+OK\r\n", "AUTH joe pw\nGET k\n"},
+		{"", "", 3, "+OK\r\n", "SELECT 3\nGET k\n"},
+		{"joe", "pw", 15, "+OK\r\n+OK\r\n", "AUTH joe pw\nSELECT 15\nGET k\n"},
+		/* Without a password there is nothing to say for a user. */
+		{"joe", "", 0, "", "GET k\n"},
+	};
+	struct redis_world *world = *state;
+
+	for (size_t i = 0; i < array_length(rows); i++) {
+		struct redis_asked asked = {0};
+		unsigned before = world->fake.commands;
+		unsigned greeting = (rows[i].password[0] != '\0') + (rows[i].database != 0);
+
+		redis_world_set_user(world, rows[i].user, rows[i].password);
+		world->config.database = rows[i].database;
+		buffer_done(&world->heard);
+		redis_world_start(world);
+		redis_asked_ask(world, &asked, "k");
+		turns_until_count(world->loop, &world->fake.commands, before + greeting);
+		turns_for(world->loop, 1);
+		assert_int_equal(asked.answers, 0);
+		turns_until_count(world->loop, &world->fake.accepted, (unsigned)i + 1);
+		fake_redis_send(&world->fake, rows[i].replies);
+		turns_until_count(world->loop, &world->fake.commands, before + greeting + 1);
+		assert_string_equal(redis_world_heard(world), rows[i].heard);
+		fake_redis_send(&world->fake, "$1\r\nm\r\n");
+		redis_asked_await(world, &asked, 1);
+		assert_int_equal(asked.result, REDIS_STRING);
+		redis_free(world->redis);
+		world->redis = NULL;
+	}
+}
+
+static void test_greeting_refused(void **state)
+{
+	static const struct {
+		const char *replies;
+		const char *why;
+	} rows[] = {
+		{"-WRONGPASS invalid username-password pair\r\n",
+		 "no connection: AUTH: WRONGPASS invalid username-password pair"},
+		{"-ERR unknown command `AUTH`, with args beginning with: `hunt\r\n",
+		 "no connection: AUTH: refused; the reply is not shown"},
+		{"-ERR no hunter2 here\r\n",
+		 "no connection: AUTH: refused; the reply is not shown"},
+		{"$2\r\nOK\r\n", "no connection: AUTH: a reply of an unexpected type"},
+		{"+OK\r\n-ERR DB index is out of range\r\n",
+		 "no connection: SELECT: ERR DB index is out of range"},
+		{"+OK\r\n+OK\r\n+OK\r\n", "no connection: a reply that nobody asked for"},
+	};
+	struct redis_world *world = *state;
+
+	redis_world_set_user(world, "", "hunter2");
+	world->config.database = 99;
+	world->config.timeout_ms = SHORT_MS;
+	for (size_t i = 0; i < array_length(rows); i++) {
+		struct redis_asked asked = {0};
+
+		redis_world_start(world);
+		redis_asked_ask(world, &asked, "k");
+		turns_until_count(world->loop, &world->fake.accepted, world->fake.accepted + 1);
+		world->reply = NULL;
+		fake_redis_send(&world->fake, rows[i].replies);
+		redis_cancel(&asked.question);
+		turns_until_count(world->loop, &world->fake.accepted, world->fake.accepted + 1);
+		fake_redis_hang_up(&world->fake);
+		fake_redis_send(&world->fake, "");
+		redis_free(world->redis);
+		world->redis = NULL;
+		assert_int_equal(count_logged("hunter2"), 0);
+		assert_int_equal(count_logged(rows[i].why + strlen("no connection: ")), 1);
+		buffer_done(&logged);
+	}
+}
+
+/* Who waits learns, when the time is over, why there is no connection. */
+static void refuse_all(struct fake_redis *fake, const char *command)
+{
+	(void)command;
+	fake_redis_send(fake, "-WRONGPASS no\r\n");
+}
+
+static void test_reason_for_waiting(void **state)
+{
+	struct redis_world *world = *state;
+	struct redis_asked asked = {0};
+
+	redis_world_set_user(world, "", "x");
+	world->config.timeout_ms = SHORT_MS;
+	world->fake.on_command = refuse_all;
+	redis_world_start(world);
+	redis_asked_ask(world, &asked, "k");
+	redis_asked_await(world, &asked, 1);
+	assert_int_equal(asked.result, REDIS_FAILED);
+	assert_string_equal(asked.text, "no connection: AUTH: WRONGPASS no");
+	assert_int_equal(count_logged("Redis is not usable"), 1);
+	assert_int_equal(metrics_get(&world->metrics, METRIC_REDIS_CONNECTS), 0);
+}
+
+static void test_greeting_hangs(void **state)
+{
+	struct redis_world *world = *state;
+	struct redis_asked asked = {0};
+
+	world->config.database = 1;
+	world->config.timeout_ms = SHORT_MS;
+	redis_world_start(world);
+	turns_until_count(world->loop, &world->fake.accepted, 2);
+	assert_int_equal(count_logged("no reply to AUTH or SELECT within 150 ms"), 1);
+	world->config.timeout_ms = PATIENT_MS;
+	turns_until_count(world->loop, &world->fake.commands, 2);
+	world->reply = "+OK\r\n";
+	redis_asked_ask(world, &asked, "k");
+	redis_cancel(&asked.question);
+}
+
+static void test_unix_socket(void **state)
+{
+	struct redis_world *world = *state;
+	struct redis_asked asked = {0};
+	char folder[] = "/tmp/test_redis.XXXXXX";
+	char address[128];
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(address, sizeof(address), "unix:%s/redis.sock", folder);
+	fake_redis_close(&world->fake);
+	redis_world_open(world, 0, address + 5);
+	redis_world_set_address(world, address);
+	world->reply = "$1\r\nm\r\n";
+	redis_world_start(world);
+	redis_asked_ask(world, &asked, "k");
+	redis_asked_await(world, &asked, 1);
+	assert_string_equal(asked.text, "m");
+	fake_redis_close(&world->fake);
+	redis_world_open(world, 0, NULL);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+/* By name: every address of it is tried, so ::1, where nobody listens, does not matter. */
+static void test_name(void **state)
+{
+	struct redis_world *world = *state;
+	struct redis_asked asked = {0};
+	char address[32];
+
+	snprintf(address, sizeof(address), "localhost:%u", world->fake.port);
+	redis_world_set_address(world, address);
+	world->reply = "$1\r\nm\r\n";
+	redis_world_start(world);
+	redis_asked_ask(world, &asked, "k");
+	redis_asked_await(world, &asked, 1);
+	assert_string_equal(asked.text, "m");
+}
+
+static void test_name_unknown(void **state)
+{
+	struct redis_world *world = *state;
+	struct redis_asked asked = {0};
+
+	/* More than 63 octets are no label, so nobody is asked. */
+	redis_world_set_address(
+		world,
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test");
+	world->config.timeout_ms = SHORT_MS;
+	redis_world_start(world);
+	redis_asked_ask(world, &asked, "k");
+	redis_asked_await(world, &asked, 1);
+	assert_int_equal(asked.result, REDIS_FAILED);
+	assert_memory_equal(asked.text, "no connection: ", 15);
+}
+
+/* Down: everybody is told in time. Back: who waits is served without a restart of ours, over one
+ * connection, and there were never more attempts than one in 50 ms. */
+static void test_down_and_back(void **state)
+{
+	enum { COUNT = 1000 };
+	struct redis_world *world = *state;
+	struct redis_asked *asked = calloc(COUNT, sizeof(*asked));
+	struct redis_asked early = {0};
+	uint16_t port = world->fake.port;
+	uint64_t began_ms = timeouts_now_ms();
+	uint64_t attempts;
+
+	fake_redis_close(&world->fake);
+	world->config.timeout_ms = SHORT_MS;
+	redis_world_start(world);
+	redis_asked_ask(world, &early, "early");
+	redis_asked_await(world, &early, 1);
+	assert_int_equal(early.result, REDIS_FAILED);
+	assert_string_equal(early.text, "no connection: Connection refused");
+	world->config.timeout_ms = PATIENT_MS;
+	for (unsigned i = 0; i < COUNT; i++) {
+		redis_asked_ask(world, &asked[i], "k");
+	}
+	turns_for(world->loop, 120);
+	redis_world_open(world, port, NULL);
+	world->reply = "$1\r\nm\r\n";
+	redis_asked_await(world, &asked[COUNT - 1], 1);
+	for (unsigned i = 0; i < COUNT; i++) {
+		assert_int_equal(asked[i].answers, 1);
+		assert_int_equal(asked[i].result, REDIS_STRING);
+	}
+	assert_int_equal(world->fake.accepted, 1);
+	attempts = metrics_get(&world->metrics, METRIC_REDIS_FAILURES) + 1;
+	assert_true(attempts <= 2 + (timeouts_now_ms() - began_ms) / 50);
+	assert_int_equal(count_logged("Redis is not usable"), 1);
+	assert_int_equal(count_logged("Redis is usable again"), 1);
+	free(asked);
+}
+
+static void hang_up(struct fake_redis *fake, const char *command)
+{
+	(void)command;
+	fake_redis_hang_up(fake);
+}
+
+/* Lost again and again: few lines in the log, whatever the number of questions. */
+static void test_log_is_bounded(void **state)
+{
+	struct redis_world *world = *state;
+	struct redis_asked asked = {0};
+	uint64_t began_ms = timeouts_now_ms();
+
+	world->fake.on_command = hang_up;
+	redis_world_start(world);
+	for (unsigned i = 0; i < 20; i++) {
+		redis_asked_ask(world, &asked, "k");
+		redis_asked_await(world, &asked, i + 1);
+		assert_int_equal(asked.result, REDIS_FAILED);
+	}
+	assert_true(count_logged("\n") <= 2 * (1 + (timeouts_now_ms() - began_ms) / 1000));
+	assert_true(count_logged("Redis is not usable") >= 1);
+}
+
+static int end(void **state)
+{
+	buffer_done(&logged);
+	return redis_world_end(state);
+}
+
+#define in_world(test) cmocka_unit_test_setup_teardown(test, redis_world_begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		in_world(test_greeting),           in_world(test_greeting_refused),
+		in_world(test_reason_for_waiting), in_world(test_greeting_hangs),
+		in_world(test_unix_socket),        in_world(test_name),
+		in_world(test_name_unknown),       in_world(test_down_and_back),
+		in_world(test_log_is_bounded),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
