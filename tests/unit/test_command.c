@@ -21,6 +21,7 @@ static const struct command_shape shapes[] = {
 	{.name = "LOGIN", .form = COMMAND_FORM_STRINGS, .fewest = 2, .most = 2},
 	{.name = "AUTH", .form = COMMAND_FORM_ATOMS, .fewest = 1, .most = 2, .line_max = 300},
 	{.name = "SMALL", .form = COMMAND_FORM_STRINGS, .fewest = 1, .most = 2, .stored_max = 8},
+	{.name = "ONE", .form = COMMAND_FORM_STRINGS, .fewest = 1, .most = 1},
 	{.name = "ID", .form = COMMAND_FORM_ID, .line_max = COMMAND_ID_LINE_MAX},
 	{.name = "SECRET", .form = COMMAND_FORM_FORBIDDEN},
 };
@@ -249,6 +250,8 @@ static void test_arguments(void **state)
 		{bytes("a AUTH {5}\r\n"), "a bad: syntax\n"},
 		{bytes("a AUTH {5+}\r\nPLAIN\r\n"), "a bad: syntax\n"},
 		{bytes("a AUTH PLAIN {5}\r\n"), "a bad: syntax\n"},
+		{bytes("a ONE u1\r\n"), "a ONE <u1>\n"},
+		{bytes("a ONE u1 u2\r\n"), "a bad: syntax\n"},
 		{bytes("a SECRET\r\n"), "a bad: forbidden\n"},
 		{bytes("a SECRET \"u1 \0 (\r\n"), "a bad: forbidden\n"},
 	};
