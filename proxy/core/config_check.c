@@ -44,6 +44,17 @@ static void check_listener_twins(struct checking *checking, const struct toml_no
 	}
 }
 
+/* A tls that is a fault itself has its default in the config, which nobody wrote. */
+static bool wants_certificate(const struct checking *checking, const struct toml_node *array,
+			      size_t index)
+{
+	const struct toml_node *node = config_child(&array->children[index], "tls");
+
+	return checking->config->listeners[index].tls == CONFIG_TLS_IMPLICIT &&
+	       array->children[index].kind == TOML_TABLE &&
+	       (node == NULL || (node->kind == TOML_STRING && strcmp(node->text, "implicit") == 0));
+}
+
 static void check_listeners(struct checking *checking)
 {
 	const struct toml_node *array = config_child(checking->root, "listener");
@@ -58,7 +69,7 @@ static void check_listeners(struct checking *checking)
 	}
 	for (size_t i = 0; i < config->listener_count; i++) {
 		check_listener_twins(checking, array, i);
-		if (!told && config->listeners[i].tls == CONFIG_TLS_IMPLICIT) {
+		if (!told && wants_certificate(checking, array, i)) {
 			told = true;
 			faults_add(checking->faults, entry_node(array, i, "tls")->place,
 				   "a [[listener]] with tls = \"implicit\" needs a "

@@ -136,7 +136,7 @@ void option_suggest(enum section_symbol section, const char *key, bool is_sectio
 	struct guess guess = {.key = key, .distance = ~0U, .text = text, .size = size};
 	const struct section *home = is_section ? NULL : only_home(key);
 
-	if (home != NULL) {
+	if (home != NULL && home != &option_sections[section]) {
 		snprintf(text, size, home->kind == SECTION_MANY ? "it belongs in [[%s]]"
 								: "it belongs in [%s]",
 			 home->name);
@@ -155,7 +155,7 @@ void option_suggest(enum section_symbol section, const char *key, bool is_sectio
 			guess_word(&guess, name);
 		}
 	}
-	if (guess.nearest != NULL && guess.distance <= 1 + strlen(guess.nearest) / 3) {
+	if (guess.nearest != NULL && guess.distance <= 1 + strlen(guess.nearest) / 4) {
 		snprintf(text, size, "the nearest known one is \"%s\"", guess.nearest);
 	}
 }
