@@ -134,10 +134,11 @@ static void learn_offer(struct upstream *upstream, struct reply_view list)
 	};
 }
 
-/* A list before the login command tells how to log in; one after it is for the client. */
+/* A list from before the backend had the credentials tells how to log in, and a later one what the
+ * client has. */
 static bool take_capability(struct upstream *upstream, struct reply_view list)
 {
-	if (upstream->step < STEP_CONTINUATION) {
+	if (upstream->step < STEP_REPLY) {
 		learn_offer(upstream, list);
 		return true;
 	}

@@ -45,7 +45,7 @@ struct upstream {
 	struct write_login login;
 
 	/* For the client, without control characters: what follows OK, the backend's last list
-	 * since the login command (filtered), whole lines with alerts. */
+	 * since it had the credentials (filtered), whole lines with alerts. */
 	struct buffer ok;
 	bool ok_has_code;
 	struct buffer capability;
@@ -82,7 +82,7 @@ bool upstream_keep_ok(struct upstream *upstream, const struct reply *reply);
 bool upstream_keep_capability(struct upstream *upstream, struct reply_view list);
 bool upstream_keep_alert(struct upstream *upstream, struct reply_view text);
 
-/* upstream_knows_capability tells whether the backend sent its list with or since the login. */
+/* upstream_knows_capability tells whether the backend sent its list with or before its OK. */
 bool upstream_knows_capability(const struct upstream *upstream);
 
 #endif

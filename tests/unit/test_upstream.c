@@ -19,7 +19,7 @@
 #define TURNS_MAX 8
 
 /* What a dialogue has that differs from u1/pw, no ID, no question after the login. */
-enum { IDENTITY = 1, ASK = 2, UNTAGGED = 4 };
+enum { IDENTITY = 1, ASK = 2, UNTAGGED = 4, BARE_IDENTITY = 8 };
 
 /* `say` is the backend's, `sent` what the proxy must answer at once to it. */
 struct turn {
@@ -58,6 +58,16 @@ static const struct upstream_identity identity = {
 	.session_id = "s-1 \"q\"",
 	.proxy_ttl = 4,
 };
+
+/* What cannot be said is left out. */
+static const struct upstream_identity bare_identity = {
+	.originating_ip = "192.0.2.7",
+	.session_id = "s\r\nG9 LOGOUT",
+};
+
+#define BARE_ARGUMENTS                                                                             \
+	" ID (\"x-originating-ip\" \"192.0.2.7\" \"x-originating-port\" \"0\" "                    \
+	"\"x-connected-port\" \"0\" \"x-proxy-ttl\" \"0\")\r\n"
 
 /* Only the beginning of the two fixed answers is looked at: their words may be improved. */
 #define UNAVAILABLE "NO [UNAVAILABLE] "
@@ -111,6 +121,14 @@ static const struct dialogue dialogues[] = {
 		   {"G2 OK in\r\n", ""}},
 	 .verdict = UPSTREAM_READY,
 	 .client = "a OK in\r\n"},
+	{.name = "C74 a list from before the credentials is not the client's",
+	 .flags = IDENTITY,
+	 .turns = {{"* OK [CAPABILITY IMAP4rev1 ID AUTH=PLAIN] hi\r\n", "G1" ID_ARGUMENTS},
+		   {"* CAPABILITY IMAP4rev1 EARLY\r\nG1 OK\r\n", "G2 AUTHENTICATE PLAIN\r\n"},
+		   {"* CAPABILITY IMAP4rev1 LATER\r\n+ \r\n", "AHUxAHB3\r\n"},
+		   {"G2 OK in\r\n", ""}},
+	 .verdict = UPSTREAM_READY,
+	 .client = "a OK in\r\n"},
 	{.name = "C75 asked after the login",
 	 .flags = ASK,
 	 .turns = {{GREETING, PLAIN},
@@ -139,6 +157,12 @@ static const struct dialogue dialogues[] = {
 	 .turns = {{GREETING, "G1" ID_ARGUMENTS "G2 AUTHENTICATE PLAIN AHUxAHB3\r\n"},
 		   {"* ID (\"name\" \"x\")\r\nG1 OK ID done\r\n", ""},
 		   {"G2 OK hi\r\n", ""}},
+	 .verdict = UPSTREAM_READY,
+	 .client = "a OK hi\r\n"},
+	{.name = "C78 ID with what there is",
+	 .flags = BARE_IDENTITY,
+	 .turns = {{GREETING, "G1" BARE_ARGUMENTS "G2 AUTHENTICATE PLAIN AHUxAHB3\r\n"},
+		   {"G1 OK\r\nG2 OK hi\r\n", ""}},
 	 .verdict = UPSTREAM_READY,
 	 .client = "a OK hi\r\n"},
 	{.name = "C78 ID answered NO",
@@ -278,6 +302,11 @@ static const struct dialogue dialogues[] = {
 	 .client = SERVERBUG},
 	{.name = "C88 no answer to CAPABILITY",
 	 .turns = {{"* OK hi\r\n", "G1 CAPABILITY\r\n"}, {"G1 BAD what\r\n", ""}},
+	 .verdict = UPSTREAM_FAILED,
+	 .client = SERVERBUG},
+	{.name = "C88 a list, but NO",
+	 .turns = {{"* OK hi\r\n", "G1 CAPABILITY\r\n"},
+		   {"* CAPABILITY IMAP4rev1\r\nG1 NO not now\r\n", ""}},
 	 .verdict = UPSTREAM_FAILED,
 	 .client = SERVERBUG},
 	{.name = "C88 a tagged line",
@@ -488,7 +517,9 @@ static void run_begin(void *context)
 	const char *password = or (dialogue->password, "pw");
 	struct upstream_settings settings = {
 		.credentials = &run->credentials,
-		.identity = dialogue->flags & IDENTITY ? &identity : NULL,
+		.identity = dialogue->flags & IDENTITY        ? &identity
+			    : dialogue->flags & BARE_IDENTITY ? &bare_identity
+							      : NULL,
 		.ask_capability = dialogue->flags & ASK,
 	};
 
