@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a Redis sends, through the guard and hiredis. The replies must not depend on the cuts, and
+ * none may be longer than its limit. The first byte chooses the cuts.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "../../proxy/routing/redis_internal.h"
+#include "base/buffer.h"
+#include "base/text.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void note_reply(struct buffer *outcome, const struct redis_reply_view *reply)
+{
+	struct error why = {0};
+
+	invariant(reply->length <= REDIS_REPLY_MAX);
+	buffer_append_byte(outcome, (uint8_t)('0' + reply->kind));
+	if (reply->text != NULL) {
+		invariant(reply->text[reply->length] == '\0');
+		buffer_append(outcome, reply->text, reply->length);
+	}
+	redis_reply_explain(reply, &why);
+	invariant(!text_has_control(why.text, strlen(why.text)));
+}
+
+/* Takes one piece; false when the connection would be ended over it. */
+static bool read_piece(struct redis_codec *codec, const uint8_t *bytes, size_t size,
+		       struct buffer *outcome)
+{
+	while (size > 0) {
+		struct redis_reply_view reply = {0};
+		struct error why = {0};
+		size_t used = 0;
+		enum redis_codec_verdict verdict =
+			redis_codec_feed(codec, bytes, size, &used, &reply, &why);
+
+		if (verdict == REDIS_CODEC_BROKEN) {
+			invariant(why.text[0] != '\0');
+			buffer_append_text(outcome, why.text);
+			return false;
+		}
+		invariant(used > 0 && used <= size);
+		invariant(verdict == REDIS_CODEC_REPLY || used == size);
+		bytes += used;
+		size -= used;
+		if (verdict == REDIS_CODEC_REPLY) {
+			note_reply(outcome, &reply);
+			redis_reply_done(&reply);
+		}
+	}
+	return true;
+}
+
+static void read_all(const uint8_t *bytes, size_t size, size_t piece, struct buffer *outcome)
+{
+	struct redis_codec codec = {0};
+	size_t at = 0;
+
+	invariant(redis_codec_init(&codec));
+	while (at < size) {
+		size_t count = size - at < piece ? size - at : piece;
+
+		if (!read_piece(&codec, bytes + at, count, outcome)) {
+			break;
+		}
+		at += count;
+	}
+	redis_codec_done(&codec);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct buffer whole = {0};
+	struct buffer cut = {0};
+
+	if (size == 0) {
+		return 0;
+	}
+	read_all(data + 1, size - 1, size, &whole);
+	read_all(data + 1, size - 1, 1 + data[0] % 16, &cut);
+	invariant(whole.length == cut.length);
+	invariant(memcmp(buffer_bytes(&whole), buffer_bytes(&cut), whole.length) == 0);
+	buffer_done(&whole);
+	buffer_done(&cut);
+	return 0;
+}
