@@ -53,6 +53,7 @@ class Connection:
         try:
             self.socket.sendall(data)
         except OSError as fault:
+            self.ended = self.ended or RESET
             raise Gone(str(fault)) from None
 
     def receive(self):

@@ -2,12 +2,19 @@
 """Fixtures: the certificate, Redis and two Dovecots once for all tests; gatepost and scripted
 backends as the modules want them."""
 
+import os
+
 import pytest
 
 from backend import FakeBackend
 from fake_redis import FakeRedis
-from proxy import Gatepost, make_sections
+from proxy import BINARY, Gatepost, make_sections
 from servers import Certificates, Dovecot, RedisServer
+
+
+def pytest_configure():
+    if not os.access(BINARY, os.X_OK):
+        pytest.exit("GATEPOST must name the program; `make integration` does", returncode=2)
 
 
 @pytest.fixture(scope="session")

@@ -99,7 +99,7 @@ def run_threads(count, work):
     def guarded(index):
         try:
             work(index)
-        except Exception as fault:
+        except BaseException as fault:  # pytest's own failures too
             faults.append(fault)
 
     threads = [threading.Thread(target=guarded, args=(index,)) for index in range(count)]

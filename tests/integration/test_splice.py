@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """After the login every byte passes, both ways, and every end too (CASES.md, J)."""
 
+import contextlib
 import hashlib
 import random
 import socket
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from backend import FIN, RESET, Gone, echo
+from backend import FIN, RESET, echo
 from client import CLOSE_NOTIFY, Ended
 from proxy import is_sanitized
 from servers import PASSWORD, wait_until
@@ -54,7 +55,7 @@ class Thread(threading.Thread):
     def run(self):
         try:
             self.work()
-        except Exception as fault:
+        except BaseException as fault:  # pytest's own failures too
             self.fault = fault
 
     def join_or_raise(self, seconds=60):
@@ -295,14 +296,13 @@ def test_client_cut_without_close_notify(proxy, enter, fb1):
 
 
 @BOTH
-def test_half_closed_session_ends_in_time(enter, tls, fb1):
+def test_half_closed_session_ends_in_time(enter, tls):
     """close_timeout bounds how long a backend may keep a session whose client has left."""
     client = enter(tls, lambda connection: (connection.read_to_end(), time.sleep(8)))
     client.shutdown()
     started = time.monotonic()
     client.read_to_end(timeout=6)
     assert time.monotonic() - started < 5
-    del fb1
 
 
 def rounds_of_resets(proxy, count, work):
@@ -352,9 +352,12 @@ def test_c124_backend_resets_during_an_upload(proxy, fb1):
         connection.reset()
 
     def work(client):
+        started = time.monotonic()
         with pytest.raises((OSError, Ended)):
-            for _ in range(1000):
+            while time.monotonic() - started < 1:
                 client.send(b"x" * 65536)
+                with contextlib.suppress(TimeoutError):
+                    client.receive(timeout=0)
 
     fb1.session = session
     descriptors = proxy.descriptors()
@@ -433,16 +436,12 @@ def test_slow_backend_holds_the_client_up(proxy, enter, tls):
     assert digest.digest() == hashlib.sha256(data).digest()
 
 
-def test_one_that_does_not_read_does_not_hold_up_others(proxy, enter):
+def test_one_that_does_not_read_does_not_hold_up_others(enter):
     def session(connection):
-        with_pressure = connection.receive()
-        if with_pressure == b"flood":
-            try:
-                while True:
-                    connection.send(b"x" * 65536)
-            except Gone:
-                return
-        connection.send(with_pressure)
+        wish = connection.receive()
+        while wish == b"flood":
+            connection.send(b"x" * 65536)
+        connection.send(wish)
         connection.read_to_end()
 
     stuck = [enter(number % 2 == 0, session, receive_buffer=32768) for number in range(8)]
@@ -453,7 +452,6 @@ def test_one_that_does_not_read_does_not_hold_up_others(proxy, enter):
         client = enter(True, session)
         client.send(b"ping")
         assert client.read_exactly(4) == b"ping"
-    del proxy
 
 
 def test_nothing_is_injected_and_no_login_deadline_applies(start_gatepost, fb1):
