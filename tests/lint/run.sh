@@ -30,6 +30,7 @@ check() {
 	fi
 }
 
+check "the lint itself" "$PYTHON" $here/selftest.py
 check "floors, rooms of libraries, manners" "$PYTHON" $here/floors.py
 check "headers compile alone" $here/headers.sh
 check "writable globals" "$PYTHON" $here/globals.py "$@"

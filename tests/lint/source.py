@@ -4,7 +4,9 @@ import os
 import re
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HERE = os.path.dirname(os.path.abspath(__file__))
+# LINT_ROOT is the small trees of selftest.py.
+ROOT = os.environ.get("LINT_ROOT") or os.path.dirname(os.path.dirname(HERE))
 C_SUFFIXES = (".c", ".h", ".cpp", ".def")
 
 
