@@ -55,6 +55,14 @@ def say(text):
 
 # --- processes -----------------------------------------------------------------------------------
 
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 class Program:
     """A process group of ours on one core."""
 
@@ -75,6 +83,8 @@ class Program:
                 with socket.socket(family) as probe:
                     probe.settimeout(1)
                     probe.connect(address)
+                time.sleep(0.2)
+                if self.process.poll() is None:
                     return
             except OSError:
                 time.sleep(0.02)
@@ -95,15 +105,22 @@ class Program:
         total = 0
         for pid in self.pids():
             with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
-                total += int(re.search(r"^Pss:\s+(\d+) kB", rollup.read(), re.M).group(1))
+                # What was swapped out meanwhile is used all the same.
+                sizes = re.findall(r"^(?:Pss|SwapPss):\s+(\d+) kB", rollup.read(), re.M)
+                total += sum(int(size) for size in sizes)
         return total
 
     def stop(self):
+        """Ends the group and waits for every process of it: a port must be free for the next."""
+        left = self.pids() if self.process.poll() is None else []
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         self.process.wait()
+        deadline = time.monotonic() + 10
+        while any(is_alive(pid) for pid in left) and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 class Proxy:
@@ -119,7 +136,6 @@ class Proxy:
         program = Program(self.command + [path], bench.proxy_core, bench.folder, self.name)
         try:
             program.wait_for(("127.0.0.1", FRONT_PORT))
-            time.sleep(0.2)
         except RuntimeError:
             program.stop()
             raise
@@ -284,6 +300,12 @@ class Bench:
         self.doubts.append(f"{proxy.name}, {name}: {text}")
         say(f"    ! {text}")
 
+    def try_to(self, measure, what, proxy):
+        try:
+            measure(what, proxy)
+        except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
+            self.doubt(proxy, getattr(what, "names", [what])[0], f"not measured: {error}")
+
     def measure(self, figure, proxy):
         program = proxy.start(self)
         try:
@@ -438,10 +460,10 @@ def run(options, folder):
             for figure in wanted:
                 for proxy in proxies:
                     if figure.redis or proxy.name != "gatepost-redis":
-                        bench.measure(figure, proxy)
+                        bench.try_to(bench.measure, figure, proxy)
             for proxy in proxies if with_idle else []:
                 if proxy.name != "gatepost-redis":
-                    bench.measure_idle(idle, proxy)
+                    bench.try_to(bench.measure_idle, idle, proxy)
     finally:
         bench.stop()
     report(bench, rows, proxies)
