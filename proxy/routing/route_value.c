@@ -43,8 +43,8 @@ static bool parse_authority(struct endpoint *address, const char *authority, str
 {
 	struct endpoint parsed = {0};
 
-	if (strncmp(authority, "unix:", 5) == 0) {
-		return error_set(why, "a URL names a host, not a socket");
+	if (strcmp(authority, "unix") == 0 || strncmp(authority, "unix:", 5) == 0) {
+		return error_set(why, "a URL names a host, and \"unix\" would be read as a socket");
 	}
 	if (!endpoint_parse(&parsed, authority, DEFAULT_PORT, why)) {
 		return false;
