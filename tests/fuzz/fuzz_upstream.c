@@ -90,13 +90,15 @@ static void check_lines(const struct buffer *lines)
 /* The list that a client's line shows: no way back to before the login. */
 static void check_list(const uint8_t *line, size_t length, const char *before, char end)
 {
-	const uint8_t *list = line + strlen(before);
+	size_t skipped = strlen(before);
+	const uint8_t *list = line + skipped;
 	const uint8_t *list_end;
 
 	if (!text_starts_nocase(line, length, before)) {
 		return;
 	}
-	list_end = memchr(list, end, length - strlen(before));
+	length -= skipped;
+	list_end = memchr(list, end, length);
 	invariant(list_end != NULL && list_end > list);
 	invariant(!capability_has(list, (size_t)(list_end - list), "STARTTLS"));
 	invariant(!capability_has(list, (size_t)(list_end - list), "AUTH=PLAIN"));
