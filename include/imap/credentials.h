@@ -27,18 +27,27 @@ struct credentials {
 
 enum credentials_fault {
 	CREDENTIALS_FINE,
-	CREDENTIALS_EMPTY,      /* no user name or no password */
-	CREDENTIALS_TOO_LONG,   /* past CREDENTIALS_USER_MAX or CREDENTIALS_PASSWORD_MAX */
-	CREDENTIALS_MALFORMED,  /* control characters, or a name that is not UTF-8 */
+	CREDENTIALS_EMPTY,     /* no user name or no password */
+	CREDENTIALS_TOO_LONG,  /* past CREDENTIALS_USER_MAX or CREDENTIALS_PASSWORD_MAX */
+	CREDENTIALS_MALFORMED, /* control characters, or a name that is not UTF-8 */
 	CREDENTIALS_NO_MEMORY,
 };
 
-/* credentials_set checks and copies. `owner` may be NULL or empty; one equal to the user counts as
- * none (RFC 4616 section 2). The credentials are unchanged unless the answer is CREDENTIALS_FINE. */
-must_use enum credentials_fault credentials_set(struct credentials *credentials, const void *user,
-						size_t user_length, const void *owner,
-						size_t owner_length, const void *password,
-						size_t password_length);
+/* struct credentials_claim is what a client says, unchecked and borrowed from its command or
+ * message. `owner` may be NULL or empty. */
+struct credentials_claim {
+	const void *user;
+	size_t user_length;
+	const void *owner;
+	size_t owner_length;
+	const void *password;
+	size_t password_length;
+};
+
+/* credentials_set checks and copies. An owner equal to the user counts as none (RFC 4616 section
+ * 2). The credentials are unchanged unless the answer is CREDENTIALS_FINE. */
+must_use enum credentials_fault credentials_set(struct credentials *credentials,
+						const struct credentials_claim *claim);
 
 /* credentials_mailbox is the name to route by: the owner, or else the user. Borrowed. */
 const char *credentials_mailbox(const struct credentials *credentials);

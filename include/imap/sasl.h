@@ -13,9 +13,9 @@
 
 struct buffer;
 
-/* sasl_plain_parse reads the message `[authzid] NUL authcid NUL passwd` (RFC 4616 section 2), already
- * decoded from base64. The authzid becomes `credentials->owner` and is never dropped. A message
- * without exactly two NULs is CREDENTIALS_MALFORMED; the rest is as credentials_set says. */
+/* sasl_plain_parse reads the message `[authzid] NUL authcid NUL passwd` (RFC 4616 section 2),
+ * already decoded from base64. The authzid becomes `credentials->owner` and is never dropped. A
+ * message without exactly two NULs is CREDENTIALS_MALFORMED; otherwise as credentials_set says. */
 must_use enum credentials_fault sasl_plain_parse(struct credentials *credentials,
 						 const void *message, size_t length);
 

@@ -47,32 +47,44 @@ static void wipe_name(char *name)
 	}
 }
 
-enum credentials_fault credentials_set(struct credentials *credentials, const void *user,
-				       size_t user_length, const void *owner, size_t owner_length,
-				       const void *password, size_t password_length)
+static bool has_owner(const struct credentials_claim *claim)
 {
-	struct credentials copy = {0};
-	bool same = owner == NULL || owner_length == 0 ||
-		    (owner_length == user_length && memcmp(owner, user, user_length) == 0);
+	return claim->owner != NULL && claim->owner_length > 0 &&
+	       (claim->owner_length != claim->user_length ||
+		memcmp(claim->owner, claim->user, claim->user_length) != 0);
+}
+
+static enum credentials_fault check_claim(const struct credentials_claim *claim)
+{
 	enum credentials_fault fault;
 
-	if (user_length == 0 || password_length == 0) {
+	if (claim->user_length == 0 || claim->password_length == 0) {
 		return CREDENTIALS_EMPTY;
 	}
-	fault = check_name(user, user_length);
-	if (fault == CREDENTIALS_FINE && !same) {
-		fault = check_name(owner, owner_length);
+	fault = check_name(claim->user, claim->user_length);
+	if (fault == CREDENTIALS_FINE && has_owner(claim)) {
+		fault = check_name(claim->owner, claim->owner_length);
 	}
 	if (fault == CREDENTIALS_FINE) {
-		fault = check_password(password, password_length);
+		fault = check_password(claim->password, claim->password_length);
 	}
+	return fault;
+}
+
+enum credentials_fault credentials_set(struct credentials *credentials,
+				       const struct credentials_claim *claim)
+{
+	struct credentials copy = {0};
+	bool owned = has_owner(claim);
+	enum credentials_fault fault = check_claim(claim);
+
 	if (fault != CREDENTIALS_FINE) {
 		return fault;
 	}
-	copy.user = copy_name(user, user_length);
-	copy.owner = same ? NULL : copy_name(owner, owner_length);
-	if (copy.user == NULL || (!same && copy.owner == NULL) ||
-	    !secret_set(&copy.password, password, password_length)) {
+	copy.user = copy_name(claim->user, claim->user_length);
+	copy.owner = owned ? copy_name(claim->owner, claim->owner_length) : NULL;
+	if (copy.user == NULL || (owned && copy.owner == NULL) ||
+	    !secret_set(&copy.password, claim->password, claim->password_length)) {
 		credentials_done(&copy);
 		return CREDENTIALS_NO_MEMORY;
 	}

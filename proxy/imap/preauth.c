@@ -209,14 +209,11 @@ static enum preauth_verdict end_login(struct preauth *preauth, enum credentials_
 
 static enum preauth_verdict run_login(struct preauth *preauth, struct buffer *reply)
 {
-	size_t user_length = 0;
-	size_t password_length = 0;
-	const uint8_t *user = command_argument(&preauth->command, 0, &user_length);
-	const uint8_t *password = command_argument(&preauth->command, 1, &password_length);
-	enum credentials_fault fault = credentials_set(&preauth->credentials, user, user_length,
-						       NULL, 0, password, password_length);
+	struct credentials_claim claim = {0};
 
-	return end_login(preauth, fault, reply);
+	claim.user = command_argument(&preauth->command, 0, &claim.user_length);
+	claim.password = command_argument(&preauth->command, 1, &claim.password_length);
+	return end_login(preauth, credentials_set(&preauth->credentials, &claim), reply);
 }
 
 static enum preauth_verdict bad_response(struct preauth *preauth, struct buffer *reply)

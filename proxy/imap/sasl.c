@@ -18,6 +18,7 @@ enum credentials_fault sasl_plain_parse(struct credentials *credentials, const v
 	const uint8_t *end = owner + length;
 	const uint8_t *first = memchr(owner, '\0', length);
 	const uint8_t *second;
+	struct credentials_claim claim = {.owner = owner};
 
 	if (first == NULL) {
 		return CREDENTIALS_MALFORMED;
@@ -26,8 +27,12 @@ enum credentials_fault sasl_plain_parse(struct credentials *credentials, const v
 	if (second == NULL || memchr(second + 1, '\0', (size_t)(end - (second + 1))) != NULL) {
 		return CREDENTIALS_MALFORMED;
 	}
-	return credentials_set(credentials, first + 1, (size_t)(second - (first + 1)), owner,
-			       (size_t)(first - owner), second + 1, (size_t)(end - (second + 1)));
+	claim.owner_length = (size_t)(first - owner);
+	claim.user = first + 1;
+	claim.user_length = (size_t)(second - (first + 1));
+	claim.password = second + 1;
+	claim.password_length = (size_t)(end - (second + 1));
+	return credentials_set(credentials, &claim);
 }
 
 void sasl_plain_encode(struct buffer *out, const struct credentials *credentials)

@@ -143,6 +143,14 @@ static void run_begin(struct run *run, unsigned flags)
 {
 	const char *user = flags & UTF8_USER ? "\xc3\xa9" : "u1";
 	const char *password = flags & UTF8_PASSWORD ? PASSWORD_UTF8 : PASSWORD_ASCII;
+	struct credentials_claim claim = {
+		.user = user,
+		.user_length = strlen(user),
+		.owner = "o",
+		.owner_length = flags & OWNER ? 1 : 0,
+		.password = password,
+		.password_length = strlen(password),
+	};
 	struct upstream_settings settings = {
 		.credentials = &run->credentials,
 		.identity = flags & IDENTITY ? &identity : NULL,
@@ -150,8 +158,7 @@ static void run_begin(struct run *run, unsigned flags)
 	};
 
 	run->flags = flags;
-	invariant(credentials_set(&run->credentials, user, strlen(user), "o", flags & OWNER ? 1 : 0,
-				  password, strlen(password)) == CREDENTIALS_FINE);
+	invariant(credentials_set(&run->credentials, &claim) == CREDENTIALS_FINE);
 	run->upstream = upstream_new(&settings);
 	invariant(run->upstream != NULL);
 	run->verdict = upstream_feed(run->upstream, &run->input, &run->output);

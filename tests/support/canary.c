@@ -4,9 +4,9 @@
  */
 #include "support/canary.h"
 
-#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #if defined(__has_feature)
@@ -50,6 +50,16 @@ static size_t count_between(const char *from, const char *to)
 	return found;
 }
 
+/* A line of /proc/self/maps begins with FROM-TO in hexadecimal. */
+static size_t count_in_mapping(const char *line)
+{
+	char *rest;
+	uintptr_t from = strtoull(line, &rest, 16);
+	uintptr_t to = *rest == '-' ? strtoull(rest + 1, NULL, 16) : from;
+
+	return count_between((const char *)from, (const char *)to);
+}
+
 size_t canary_count(void)
 {
 	char line[512];
@@ -60,12 +70,8 @@ size_t canary_count(void)
 		return 0;
 	}
 	while (fgets(line, sizeof(line), maps) != NULL) {
-		uintptr_t from;
-		uintptr_t to;
-
-		if ((strstr(line, "[heap]") != NULL || strstr(line, "[stack]") != NULL) &&
-		    sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &from, &to) == 2) {
-			found += count_between((const char *)from, (const char *)to);
+		if (strstr(line, "[heap]") != NULL || strstr(line, "[stack]") != NULL) {
+			found += count_in_mapping(line);
 		}
 	}
 	fclose(maps);

@@ -15,8 +15,16 @@
 static enum credentials_fault set(struct credentials *credentials, const char *user,
 				  const char *owner, const char *password)
 {
-	return credentials_set(credentials, user, strlen(user), owner,
-			       owner != NULL ? strlen(owner) : 0, password, strlen(password));
+	struct credentials_claim claim = {
+		.user = user,
+		.user_length = strlen(user),
+		.owner = owner,
+		.owner_length = owner != NULL ? strlen(owner) : 0,
+		.password = password,
+		.password_length = strlen(password),
+	};
+
+	return credentials_set(credentials, &claim);
 }
 
 static void test_set(void **state)
@@ -100,56 +108,62 @@ static void test_refuses(void **state)
 
 static void test_refuses_nul(void **state)
 {
+	static const struct credentials_claim claims[] = {
+		{"u\0x", 3, NULL, 0, "pw", 2},
+		{"u", 1, "o\0", 2, "pw", 2},
+		{"u", 1, NULL, 0, "p\0w", 3},
+	};
 	struct credentials credentials = {0};
 
 	(void)state;
-	assert_int_equal(credentials_set(&credentials, "u\0x", 3, NULL, 0, "pw", 2),
-			 CREDENTIALS_MALFORMED);
-	assert_int_equal(credentials_set(&credentials, "u", 1, "o\0", 2, "pw", 2),
-			 CREDENTIALS_MALFORMED);
-	assert_int_equal(credentials_set(&credentials, "u", 1, NULL, 0, "p\0w", 3),
-			 CREDENTIALS_MALFORMED);
-	assert_null(credentials.user);
+	for (size_t i = 0; i < array_length(claims); i++) {
+		assert_int_equal(credentials_set(&credentials, &claims[i]), CREDENTIALS_MALFORMED);
+		assert_null(credentials.user);
+	}
 }
 
 static void test_limits(void **state)
 {
-	char text[CREDENTIALS_PASSWORD_MAX + 1];
-	struct credentials credentials = {0};
-	size_t name = CREDENTIALS_USER_MAX;
-	size_t password = CREDENTIALS_PASSWORD_MAX;
+	static char x[CREDENTIALS_PASSWORD_MAX + 1];
+	static const struct {
+		struct credentials_claim claim;
+		enum credentials_fault fault;
+	} cases[] = {
+		{{x, CREDENTIALS_USER_MAX, "o", 1, x, CREDENTIALS_PASSWORD_MAX}, CREDENTIALS_FINE},
+		{{"u", 1, x, CREDENTIALS_USER_MAX, "p", 1}, CREDENTIALS_FINE},
+		{{x, CREDENTIALS_USER_MAX + 1, NULL, 0, "p", 1}, CREDENTIALS_TOO_LONG},
+		{{"u", 1, x, CREDENTIALS_USER_MAX + 1, "p", 1}, CREDENTIALS_TOO_LONG},
+		{{"u", 1, NULL, 0, x, CREDENTIALS_PASSWORD_MAX + 1}, CREDENTIALS_TOO_LONG},
+	};
 
 	(void)state;
-	memset(text, 'x', sizeof(text));
-	assert_int_equal(credentials_set(&credentials, text, name, "o", 1, text, password),
-			 CREDENTIALS_FINE);
-	assert_int_equal(strlen(credentials.user), name);
-	assert_int_equal(credentials.password.length, password);
-	assert_int_equal(credentials_set(&credentials, "u", 1, text, name, text, password),
-			 CREDENTIALS_FINE);
-	assert_int_equal(strlen(credentials.owner), name);
-	assert_int_equal(credentials_set(&credentials, text, name + 1, NULL, 0, "p", 1),
-			 CREDENTIALS_TOO_LONG);
-	assert_int_equal(credentials_set(&credentials, "u", 1, text, name + 1, "p", 1),
-			 CREDENTIALS_TOO_LONG);
-	assert_int_equal(credentials_set(&credentials, "u", 1, NULL, 0, text, password + 1),
-			 CREDENTIALS_TOO_LONG);
-	credentials_done(&credentials);
+	memset(x, 'x', sizeof(x));
+	for (size_t i = 0; i < array_length(cases); i++) {
+		struct credentials credentials = {0};
+		const struct credentials_claim *claim = &cases[i].claim;
+
+		assert_int_equal(credentials_set(&credentials, claim), cases[i].fault);
+		if (cases[i].fault == CREDENTIALS_FINE) {
+			assert_int_equal(strlen(credentials.user), claim->user_length);
+			assert_int_equal(strlen(credentials.owner), claim->owner_length);
+			assert_int_equal(credentials.password.length, claim->password_length);
+		}
+		credentials_done(&credentials);
+	}
 }
 
 static void test_leaves_nothing(void **state)
 {
 	struct credentials credentials = {0};
 	char text[CANARY_LENGTH];
+	struct credentials_claim claim = {text, sizeof(text), text, 60, text, sizeof(text)};
 
 	(void)state;
 	if (!canary_can_count()) {
 		skip();
 	}
 	canary_write(text);
-	assert_int_equal(
-		credentials_set(&credentials, text, sizeof(text), text, 60, text, sizeof(text)),
-		CREDENTIALS_FINE);
+	assert_int_equal(credentials_set(&credentials, &claim), CREDENTIALS_FINE);
 	explicit_bzero(text, sizeof(text));
 	assert_int_equal(canary_count(), 3);
 	credentials_done(&credentials);

@@ -515,6 +515,14 @@ static void run_begin(void *context)
 	const char *user = or (dialogue->user, "u1");
 	const char *owner = or (dialogue->owner, "");
 	const char *password = or (dialogue->password, "pw");
+	struct credentials_claim claim = {
+		.user = user,
+		.user_length = strlen(user),
+		.owner = owner,
+		.owner_length = strlen(owner),
+		.password = password,
+		.password_length = strlen(password),
+	};
 	struct upstream_settings settings = {
 		.credentials = &run->credentials,
 		.identity = dialogue->flags & IDENTITY        ? &identity
@@ -523,9 +531,7 @@ static void run_begin(void *context)
 		.ask_capability = dialogue->flags & ASK,
 	};
 
-	assert_int_equal(credentials_set(&run->credentials, user, strlen(user), owner,
-					 strlen(owner), password, strlen(password)),
-			 CREDENTIALS_FINE);
+	assert_int_equal(credentials_set(&run->credentials, &claim), CREDENTIALS_FINE);
 	run->upstream = upstream_new(&settings);
 	assert_non_null(run->upstream);
 	run->verdict = upstream_feed(run->upstream, &run->input, &run->output);

@@ -31,11 +31,10 @@ struct run {
 static void run_begin(void *context)
 {
 	struct run *run = context;
+	struct credentials_claim claim = {"u1", 2, NULL, 0, run->password, strlen(run->password)};
 	struct upstream_settings settings = {.credentials = &run->credentials};
 
-	assert_int_equal(credentials_set(&run->credentials, "u1", 2, NULL, 0, run->password,
-					 strlen(run->password)),
-			 CREDENTIALS_FINE);
+	assert_int_equal(credentials_set(&run->credentials, &claim), CREDENTIALS_FINE);
 	run->upstream = upstream_new(&settings);
 	assert_non_null(run->upstream);
 	run->verdict = UPSTREAM_MORE;
