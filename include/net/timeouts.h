@@ -42,6 +42,7 @@ struct timeouts {
 	struct ev_timer timer;
 	struct timeout_list *lists;
 	uint64_t armed_ms; /* what the timer is set to, TIMEOUT_NEVER when it is off */
+	uint64_t round_ms; /* while callbacks are called: up to when, otherwise 0 */
 };
 
 void timeouts_init(struct timeouts *timeouts, struct ev_loop *loop);
@@ -53,7 +54,8 @@ void timeouts_done(struct timeouts *timeouts);
 uint64_t timeouts_now_ms(void);
 
 /* timeout_list_init joins a list to a clock; `expired` is called for each thing whose deadline has
- * come, after it was taken off the list. It may add and remove any other. */
+ * come, after it was taken off the list. It may add and remove any, itself too; what it adds is
+ * told in a later turn, even if that deadline has been. */
 void timeout_list_init(struct timeout_list *list, struct timeouts *timeouts,
 		       timeout_callback_t *expired);
 

@@ -69,9 +69,11 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
 	(void)loop;
 	(void)events;
 	timeouts->armed_ms = TIMEOUT_NEVER;
+	timeouts->round_ms = now_ms;
 	LL_FOREACH (timeouts->lists, list) {
 		expire_list(list, now_ms);
 	}
+	timeouts->round_ms = 0;
 	arm(timeouts, earliest_deadline(timeouts));
 }
 
@@ -126,6 +128,9 @@ void timeout_add(struct timeout_list *list, struct timeout *timeout, uint64_t de
 	struct timeout *before = list->tail;
 
 	invariant(timeout->list == NULL);
+	if (deadline_ms <= list->owner->round_ms) {
+		deadline_ms = list->owner->round_ms + 1; /* or the round would never end */
+	}
 	while (before != NULL && before->deadline_ms > deadline_ms) {
 		before = before->previous;
 	}
