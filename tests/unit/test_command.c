@@ -547,6 +547,22 @@ static void test_forget(void **state)
 	command_done(&command);
 }
 
+static void test_exhausted_memory(void **state)
+{
+	struct command command;
+	size_t consumed = 0;
+
+	(void)state;
+	command_init(&command, shapes, array_length(shapes), LINE_MAX_OCTETS);
+	assert_int_equal(command_feed(&command, bytes("a LOGIN u"), &consumed), COMMAND_MORE);
+	command.stored.failed = true;
+	assert_int_equal(command_feed(&command, bytes("1 pw\r\n"), &consumed), COMMAND_BAD);
+	assert_int_equal(command_fault(&command), COMMAND_NO_MEMORY);
+	assert_int_equal(command_feed(&command, bytes("a LOGIN u1 pw\r\n"), &consumed),
+			 COMMAND_READY);
+	command_done(&command);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -564,6 +580,7 @@ int main(void)
 		cmocka_unit_test(test_longest_id),
 		cmocka_unit_test(test_announcing_allocates_nothing),
 		cmocka_unit_test(test_forget),
+		cmocka_unit_test(test_exhausted_memory),
 	};
 
 	return cmocka_run_group_tests_name("command", tests, NULL, NULL);
