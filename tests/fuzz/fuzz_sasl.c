@@ -3,6 +3,7 @@
  * PLAIN messages: whatever becomes credentials keeps their promises, and survives being encoded for
  * a backend and read again.
  */
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -34,6 +35,31 @@ static void check_promises(const struct credentials *credentials)
 	invariant(!text_has_control(password->bytes, password->length));
 }
 
+static bool at_place(const uint8_t *data, size_t size, size_t place, const void *part,
+		     size_t length)
+{
+	return place + length <= size && memcmp(data + place, part, length) == 0;
+}
+
+/* The message is these credentials and nothing else: above all, no authzid was dropped. */
+static void check_message(const struct credentials *credentials, const uint8_t *data, size_t size)
+{
+	size_t user_length = strlen(credentials->user);
+	size_t owner_length = strnlen((const char *)data, size);
+	size_t user_at = owner_length + 1;
+	size_t password_at = user_at + user_length + 1;
+
+	invariant(at_place(data, size, user_at, credentials->user, user_length + 1));
+	invariant(at_place(data, size, password_at, credentials->password.bytes,
+			   credentials->password.length));
+	invariant(size == password_at + credentials->password.length);
+	if (owner_length > 0) {
+		const char *mailbox = credentials_mailbox(credentials);
+
+		invariant(at_place(data, size, 0, mailbox, strlen(mailbox) + 1));
+	}
+}
+
 static void check_again(const struct credentials *credentials)
 {
 	struct buffer text = {0};
@@ -60,6 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (sasl_plain_parse(&credentials, data, size) == CREDENTIALS_FINE) {
 		check_promises(&credentials);
+		check_message(&credentials, data, size);
 		check_again(&credentials);
 	} else {
 		invariant(credentials.user == NULL && credentials.password.bytes == NULL);
