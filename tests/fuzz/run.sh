@@ -18,9 +18,12 @@ fuzz_one() {
 	if [ -f "$here/$module.dict" ]; then
 		set -- "$@" -dict="$here/$module.dict"
 	fi
-	mkdir -p "$folder/found/$module" "$here/corpus/$module"
-	if ! "$folder/fuzz_$module" "$@" "$folder/found/$module" "$here/corpus/$module" \
-		>"$folder/log/$module" 2>&1; then
+	mkdir -p "$folder/found/$module"
+	set -- "$@" "$folder/found/$module"
+	if [ -d "$here/corpus/$module" ]; then
+		set -- "$@" "$here/corpus/$module"
+	fi
+	if ! "$folder/fuzz_$module" "$@" >"$folder/log/$module" 2>&1; then
 		: >"$folder/failed/$module"
 	fi
 }
