@@ -41,6 +41,11 @@ static bool send_reply(struct session *session, struct buffer *reply)
 	return complete;
 }
 
+static bool is_before_hand_off(const struct session *session)
+{
+	return session->login != NULL && session->phase < SESSION_RELAYING;
+}
+
 /* Reads on unless too much is unread or unsent already. */
 static void update_reading(struct session *session)
 {
@@ -250,14 +255,10 @@ static void client_side_continue(struct session *session)
 	session->login->feeding = true;
 	while (session->phase == SESSION_GREETED && feed_once(session)) {
 	}
-	if (session->login != NULL) {
+	if (is_before_hand_off(session)) {
 		session->login->feeding = false;
+		update_reading(session);
 	}
-}
-
-static bool is_before_hand_off(const struct session *session)
-{
-	return session->login != NULL && session->phase < SESSION_RELAYING;
 }
 
 static void take_input(struct session *session, const uint8_t *bytes, size_t count)
@@ -268,8 +269,7 @@ static void take_input(struct session *session, const uint8_t *bytes, size_t cou
 	}
 	if (session->phase == SESSION_GREETED) {
 		client_side_continue(session);
-	}
-	if (is_before_hand_off(session)) {
+	} else {
 		update_reading(session);
 	}
 }
