@@ -379,6 +379,7 @@ void session_finish(struct session *session, enum close_reason reason, enum stre
 
 	stream_close(&session->upstream);
 	stop_login(session->login);
+	session_shed_login(session);
 	session->reason = (uint8_t)reason;
 	session_enter(session, SESSION_CLOSING, session_after(close_timeout_ms));
 	stream_set_events(&session->client, &closing_events);
