@@ -99,7 +99,7 @@ static void on_reply(struct redis_link *link, const struct redis_reply_view *rep
 	struct redis_question *question;
 	struct error why = {0};
 
-	if (head == NULL || head->sent_ms == 0) {
+	if (head == NULL) {
 		error_set(&why, "a reply that nobody asked for");
 		redis_link_fail(link, &why);
 		return;

@@ -59,7 +59,8 @@ int redis_world_begin(void **state)
 	world->loop = ev_loop_new(EVFLAG_AUTO);
 	assert_true(stream_loop_init(&world->shared, world->loop, 0));
 	timeouts_init(&world->timeouts, world->loop);
-	world->resolver = resolver_new(world->loop, NULL, &error);
+	fake_dns_open(&world->dns, world->loop);
+	world->resolver = resolver_new(world->loop, world->dns.address, &error);
 	assert_non_null(world->resolver);
 	redis_world_set_user(world, "", "");
 	world->config.timeout_ms = PATIENT_MS;
@@ -84,6 +85,7 @@ int redis_world_end(void **state)
 	redis_free(world->redis);
 	fake_redis_close(&world->fake);
 	resolver_free(world->resolver);
+	fake_dns_close(&world->dns);
 	timeouts_done(&world->timeouts);
 	stream_loop_done(&world->shared);
 	ev_loop_destroy(world->loop);

@@ -13,6 +13,7 @@
 #include "net/stream.h"
 #include "net/timeouts.h"
 #include "routing/redis.h"
+#include "support/fake_dns.h"
 #include "support/fake_redis.h"
 
 /* Long enough never to pass by accident; short where passing is the point. */
@@ -23,6 +24,7 @@ struct redis_world {
 	struct ev_loop *loop;
 	struct stream_loop shared;
 	struct timeouts timeouts;
+	struct fake_dns dns; /* knows no name yet */
 	struct resolver *resolver;
 	struct metrics metrics;
 	struct config_redis config; /* of the fake, no AUTH, no SELECT, PATIENT_MS */

@@ -25,8 +25,8 @@ static void expand(char *text, size_t size, const char *template, const char *us
 	assert_true(lookup_expand(&lookup, user, &command));
 	text[0] = '\0';
 	for (size_t i = 0; i < command.word_count; i++) {
-		used += (size_t)snprintf(text + used, size - used, "<%.*s>", (int)command.lengths[i],
-					 command.words[i]);
+		used += (size_t)snprintf(text + used, size - used, "<%.*s>",
+					 (int)command.lengths[i], command.words[i]);
 	}
 	lookup_command_done(&command);
 	lookup_done(&lookup);

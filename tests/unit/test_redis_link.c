@@ -19,6 +19,18 @@
 #include "support/redis_world.h"
 #include "support/turns.h"
 
+static bool loss_is_logged(const void *why)
+{
+	return count_logged(why) > 0;
+}
+
+static bool six_failures(const void *context)
+{
+	const struct redis_world *world = context;
+
+	return metrics_get(&world->metrics, METRIC_REDIS_FAILURES) >= 6;
+}
+
 static void test_greeting(void **state)
 {
 	static const struct {
@@ -168,20 +180,27 @@ static void test_unix_socket(void **state)
 	assert_int_equal(rmdir(folder), 0);
 }
 
-/* By name: every address of it is tried, so ::1, where nobody listens, does not matter. */
+/* By name: its addresses are tried in turn, and 127.0.0.2, where nobody listens, does not matter.
+ */
 static void test_name(void **state)
 {
 	struct redis_world *world = *state;
 	struct redis_asked asked = {0};
+	struct fake_name name = {
+		.name = "redis.test", .v4 = {"127.0.0.2", "127.0.0.3", "127.0.0.1"}, .ttl = 60};
 	char address[32];
 
-	snprintf(address, sizeof(address), "localhost:%u", world->fake.port);
+	world->dns.names = &name;
+	world->dns.name_count = 1;
+	snprintf(address, sizeof(address), "redis.test:%u", world->fake.port);
 	redis_world_set_address(world, address);
 	world->reply = "$1\r\nm\r\n";
 	redis_world_start(world);
 	redis_asked_ask(world, &asked, "k");
 	redis_asked_await(world, &asked, 1);
 	assert_string_equal(asked.text, "m");
+	assert_int_equal(name.asked, 1);
+	assert_int_equal(metrics_get(&world->metrics, METRIC_REDIS_FAILURES), 2);
 }
 
 static void test_name_unknown(void **state)
@@ -189,16 +208,30 @@ static void test_name_unknown(void **state)
 	struct redis_world *world = *state;
 	struct redis_asked asked = {0};
 
-	/* More than 63 octets are no label, so nobody is asked. */
-	redis_world_set_address(
-		world,
-		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test");
+	redis_world_set_address(world, "none.test");
 	world->config.timeout_ms = SHORT_MS;
 	redis_world_start(world);
 	redis_asked_ask(world, &asked, "k");
 	redis_asked_await(world, &asked, 1);
 	assert_int_equal(asked.result, REDIS_FAILED);
-	assert_memory_equal(asked.text, "no connection: ", 15);
+	assert_string_equal(asked.text, "no connection: Domain name not found");
+}
+
+static void test_name_silent(void **state)
+{
+	struct redis_world *world = *state;
+	struct redis_asked asked = {0};
+	struct fake_name name = {.name = "redis.test", .silent = true};
+
+	world->dns.names = &name;
+	world->dns.name_count = 1;
+	redis_world_set_address(world, "redis.test");
+	world->config.timeout_ms = SHORT_MS;
+	redis_world_start(world);
+	redis_asked_ask(world, &asked, "k");
+	redis_asked_await(world, &asked, 1);
+	assert_int_equal(asked.result, REDIS_FAILED);
+	turns_until(world->loop, loss_is_logged, "no address within 150 ms");
 }
 
 /* Down: everybody is told in time. Back: who waits is served without a restart of ours, over one
@@ -240,6 +273,44 @@ static void test_down_and_back(void **state)
 	free(asked);
 }
 
+/* Down for a while, so that the pauses are long: whoever asks then need not wait for the next. */
+static void test_question_cuts_pause(void **state)
+{
+	struct redis_world *world = *state;
+	struct redis_asked asked = {0};
+	uint16_t port = world->fake.port;
+
+	fake_redis_close(&world->fake);
+	world->config.timeout_ms = 700;
+	redis_world_start(world);
+	turns_until(world->loop, six_failures, world);
+	redis_world_open(world, port, NULL);
+	world->reply = "$1\r\nm\r\n";
+	redis_asked_ask(world, &asked, "k"); /* the pause is 800 ms at least */
+	redis_asked_await(world, &asked, 1);
+	assert_int_equal(asked.result, REDIS_STRING);
+}
+
+/* Who asks all the time does not make for more than one attempt in 50 ms. */
+static void test_no_stampede(void **state)
+{
+	struct redis_world *world = *state;
+	uint64_t began_ms = timeouts_now_ms();
+
+	fake_redis_close(&world->fake);
+	redis_world_start(world);
+	while (timeouts_now_ms() - began_ms < 300) {
+		struct redis_asked asked = {0};
+
+		redis_asked_ask(world, &asked, "k");
+		turns_for(world->loop, 1);
+		redis_cancel(&asked.question);
+	}
+	assert_true(metrics_get(&world->metrics, METRIC_REDIS_FAILURES) <=
+		    2 + (timeouts_now_ms() - began_ms) / 50);
+	redis_world_open(world, 0, NULL);
+}
+
 static void hang_up(struct fake_redis *fake, const char *command)
 {
 	(void)command;
@@ -275,10 +346,17 @@ static int end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_world(test_greeting),           in_world(test_greeting_refused),
-		in_world(test_reason_for_waiting), in_world(test_greeting_hangs),
-		in_world(test_unix_socket),        in_world(test_name),
-		in_world(test_name_unknown),       in_world(test_down_and_back),
+		in_world(test_greeting),
+		in_world(test_greeting_refused),
+		in_world(test_reason_for_waiting),
+		in_world(test_greeting_hangs),
+		in_world(test_unix_socket),
+		in_world(test_name),
+		in_world(test_name_unknown),
+		in_world(test_name_silent),
+		in_world(test_down_and_back),
+		in_world(test_question_cuts_pause),
+		in_world(test_no_stampede),
 		in_world(test_log_is_bounded),
 	};
 

@@ -2,8 +2,6 @@
  *
  * Names, asked of a DNS server in this process and loop that answers, denies, lies or is silent.
  */
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 #include <ev.h>
@@ -21,159 +17,24 @@
 #include "base/error.h"
 #include "net/resolver.h"
 #include "net/timeouts.h"
+#include "support/fake_dns.h"
 #include "support/turns.h"
-
-#define TYPE_A    1
-#define TYPE_AAAA 28
-
-/* struct zone is what the server says of one name, and how often it was asked for A. */
-struct zone {
-	const char *name;   /* a pattern: "*" in front stands for anything */
-	const char *v4[20]; /* A records */
-	const char *v6[4];  /* AAAA records */
-	uint32_t ttl;
-	uint8_t code; /* of the answer: 3 is NXDOMAIN, 2 SERVFAIL */
-	bool silent;
-	bool garbage;
-	unsigned asked;
-};
 
 struct world {
 	struct ev_loop *loop;
-	struct ev_io server;
-	struct zone *zones;
-	size_t zone_count;
+	struct fake_dns dns;
 	struct resolver *resolver;
 };
-
-/* --- The server ----------------------------------------------------------------------------- */
-
-/* The length of the question's name on the wire, which is written with dots to `name`. */
-static size_t read_name(const uint8_t *wire, size_t length, char *name, size_t size)
-{
-	size_t at = 0;
-	size_t used = 0;
-
-	while (at < length && wire[at] != 0) {
-		size_t label = wire[at];
-
-		assert_true(at + 1 + label < length && used + label + 2 < size);
-		memcpy(name + used, wire + at + 1, label);
-		used += label;
-		name[used++] = '.';
-		at += label + 1;
-	}
-	name[used > 0 ? used - 1 : 0] = '\0';
-	return at + 1;
-}
-
-static struct zone *find_zone(struct world *world, const char *name)
-{
-	for (size_t i = 0; i < world->zone_count; i++) {
-		const char *pattern = world->zones[i].name;
-		size_t tail = strlen(pattern) - 1;
-
-		if (strcmp(pattern, name) == 0) {
-			return &world->zones[i];
-		}
-		if (pattern[0] == '*' && strlen(name) >= tail &&
-		    strcmp(name + strlen(name) - tail, pattern + 1) == 0) {
-			return &world->zones[i];
-		}
-	}
-	return NULL;
-}
-
-static size_t add_record(uint8_t *out, uint16_t type, uint32_t ttl, const char *address)
-{
-	uint16_t length = type == TYPE_A ? 4 : 16;
-	uint8_t head[12] = {0xC0,
-			    12,
-			    0,
-			    (uint8_t)type,
-			    0,
-			    1,
-			    (uint8_t)(ttl >> 24),
-			    (uint8_t)(ttl >> 16),
-			    (uint8_t)(ttl >> 8),
-			    (uint8_t)ttl,
-			    0,
-			    (uint8_t)length};
-
-	memcpy(out, head, sizeof(head));
-	assert_int_equal(inet_pton(type == TYPE_A ? AF_INET : AF_INET6, address, out + 12), 1);
-	return sizeof(head) + length;
-}
-
-/* The answer to the query in `packet`, in its place; 0 for none. */
-static size_t answer(struct world *world, uint8_t *packet, size_t length)
-{
-	char name[300];
-	size_t end = 12 + read_name(packet + 12, length - 12, name, sizeof(name)) + 4;
-	uint16_t type = packet[end - 3];
-	struct zone *zone = find_zone(world, name);
-	const char *const *records;
-	uint8_t count = 0;
-
-	if (zone != NULL && type == TYPE_A) {
-		zone->asked++;
-	}
-	if (zone != NULL && zone->silent) {
-		return 0;
-	}
-	packet[2] = 0x84; /* a response, authoritative */
-	packet[3] = 0x80 | (zone == NULL ? 3 : zone->code);
-	memset(packet + 6, 0, 6);
-	if (zone == NULL || zone->code != 0) {
-		return end;
-	}
-	records = type == TYPE_A ? zone->v4 : zone->v6;
-	for (; records[count] != NULL; count++) {
-		end += add_record(packet + end, type, zone->ttl, records[count]);
-	}
-	packet[7] = zone->garbage ? 200 : count;
-	return end;
-}
-
-static void on_query(struct ev_loop *loop, struct ev_io *watcher, int events)
-{
-	struct world *world = container_of(watcher, struct world, server);
-	struct sockaddr_in from;
-	socklen_t from_length = sizeof(from);
-	uint8_t packet[2048];
-	ssize_t length =
-		recvfrom(watcher->fd, packet, 512, 0, (struct sockaddr *)&from, &from_length);
-	size_t answered;
-
-	(void)loop;
-	(void)events;
-	assert_true(length > 12);
-	answered = answer(world, packet, (size_t)length);
-	if (answered > 0) {
-		assert_true(sendto(watcher->fd, packet, answered, 0, (struct sockaddr *)&from,
-				   from_length) > 0);
-	}
-}
 
 static int world_begin(void **state)
 {
 	struct world *world = calloc(1, sizeof(*world));
-	struct sockaddr_in address = {.sin_family = AF_INET};
-	socklen_t length = sizeof(address);
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int size = 4 << 20;
-	char server[32];
 	struct error error = {0};
 
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+	assert_non_null(world);
 	world->loop = ev_loop_new(EVFLAG_AUTO);
-	ev_io_init(&world->server, on_query, fd, EV_READ);
-	ev_io_start(world->loop, &world->server);
-	snprintf(server, sizeof(server), "127.0.0.1:%u", ntohs(address.sin_port));
-	world->resolver = resolver_new(world->loop, server, &error);
+	fake_dns_open(&world->dns, world->loop);
+	world->resolver = resolver_new(world->loop, world->dns.address, &error);
 	assert_non_null(world->resolver);
 	*state = world;
 	return 0;
@@ -184,18 +45,17 @@ static int world_end(void **state)
 	struct world *world = *state;
 
 	resolver_free(world->resolver);
-	ev_io_stop(world->loop, &world->server);
-	close(world->server.fd);
+	fake_dns_close(&world->dns);
 	assert_false(ev_run(world->loop, EVRUN_NOWAIT)); /* nothing of c-ares is left in it */
 	ev_loop_destroy(world->loop);
 	free(world);
 	return 0;
 }
 
-static void set_zones(struct world *world, struct zone *zones, size_t count)
+static void set_names(struct world *world, struct fake_name *names, size_t count)
 {
-	world->zones = zones;
-	world->zone_count = count;
+	world->dns.names = names;
+	world->dns.name_count = count;
 }
 
 /* --- The asker ------------------------------------------------------------------------------ */
@@ -260,14 +120,14 @@ static void resolve(struct world *world, struct asked *asked, const char *host, 
 static void test_addresses(void **state)
 {
 	struct world *world = *state;
-	struct zone zones[] = {
+	struct fake_name names[] = {
 		{.name = "one.test", .v4 = {"192.0.2.1"}, .ttl = 60},
 		{.name = "both.test", .v4 = {"192.0.2.2"}, .v6 = {"2001:db8::2"}, .ttl = 60},
 		{.name = "mapped.test", .v6 = {"::ffff:192.0.2.3"}, .ttl = 60},
 	};
 	struct asked asked = {0};
 
-	set_zones(world, zones, array_length(zones));
+	set_names(world, names, array_length(names));
 	resolve(world, &asked, "one.test", 143);
 	assert_string_equal(asked.text, "192.0.2.1:143 ");
 	resolve(world, &asked, "both.test", 10143);
@@ -283,20 +143,20 @@ static void test_failures(void **state)
 	static const char long_label[] =
 		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test";
 	struct world *world = *state;
-	struct zone zones[] = {
+	struct fake_name names[] = {
 		{.name = "empty.test", .ttl = 60},
 		{.name = "broken.test", .code = 2},
 		{.name = "garbage.test", .v4 = {"192.0.2.1"}, .ttl = 60, .garbage = true},
 	};
-	const char *const names[] = {
+	const char *const hosts[] = {
 		"none.test", "empty.test", "broken.test", "garbage.test", long_label, "a..test",
 		""};
 	struct asked asked = {0};
 	char longest[300];
 
-	set_zones(world, zones, array_length(zones));
-	for (size_t i = 0; i < array_length(names); i++) {
-		resolve(world, &asked, names[i], 143);
+	set_names(world, names, array_length(names));
+	for (size_t i = 0; i < array_length(hosts); i++) {
+		resolve(world, &asked, hosts[i], 143);
 		assert_int_equal(asked.count, 0);
 		assert_true(asked.why[0] != '\0');
 	}
@@ -322,11 +182,11 @@ static void test_shared_and_remembered(void **state)
 {
 	enum { COUNT = 50 };
 	struct world *world = *state;
-	struct zone zone = {.name = "one.test", .v4 = {"192.0.2.1"}, .ttl = 60};
+	struct fake_name name = {.name = "one.test", .v4 = {"192.0.2.1"}, .ttl = 60};
 	struct asked asked[COUNT] = {0};
 	struct asked later = {0};
 
-	set_zones(world, &zone, 1);
+	set_names(world, &name, 1);
 	for (unsigned i = 0; i < COUNT; i++) {
 		ask(world, &asked[i], i % 2 == 0 ? "one.test" : "ONE.Test", (uint16_t)(i + 1));
 	}
@@ -341,14 +201,14 @@ static void test_shared_and_remembered(void **state)
 	ask(world, &later, "one.test", 7);
 	assert_int_equal(later.answers, 1);
 	assert_string_equal(later.text, "192.0.2.1:7 ");
-	assert_int_equal(zone.asked, 1);
+	assert_int_equal(name.asked, 1);
 }
 
 /* The shortest TTL is a second: an answer of TTL 0 serves that long, and then no longer. */
 static void test_expiry(void **state)
 {
 	struct world *world = *state;
-	struct zone zones[] = {
+	struct fake_name names[] = {
 		{.name = "zero.test", .v4 = {"192.0.2.1"}, .ttl = 0},
 		{.name = "long.test", .v4 = {"192.0.2.1"}, .v6 = {"2001:db8::1"}, .ttl = 9},
 		{.name = "gone.test", .code = 3},
@@ -358,42 +218,42 @@ static void test_expiry(void **state)
 	uint64_t began_ms = timeouts_now_ms();
 	bool soon;
 
-	set_zones(world, zones, array_length(zones));
+	set_names(world, names, array_length(names));
 	for (int i = 0; i < 2; i++) {
 		resolve(world, &asked, "zero.test", 143);
 		resolve(world, &asked, "gone.test", 143);
 		resolve(world, &still, "long.test", 143);
 	}
 	soon = timeouts_now_ms() - began_ms < 900;
-	assert_true(!soon || zones[0].asked == 1);
-	assert_true(!soon || zones[2].asked == 1);
-	zones[0].asked = 1;
-	zones[2].asked = 1;
+	assert_true(!soon || names[0].asked == 1);
+	assert_true(!soon || names[2].asked == 1);
+	names[0].asked = 1;
+	names[2].asked = 1;
 	turns_for(world->loop, 1100);
-	zones[0].v4[0] = "192.0.2.2";
+	names[0].v4[0] = "192.0.2.2";
 	resolve(world, &asked, "zero.test", 143);
 	assert_string_equal(asked.text, "192.0.2.2:143 ");
-	zones[2] = (struct zone){.name = "gone.test", .v4 = {"192.0.2.3"}, .asked = 1};
+	names[2] = (struct fake_name){.name = "gone.test", .v4 = {"192.0.2.3"}, .asked = 1};
 	resolve(world, &asked, "gone.test", 143);
 	assert_string_equal(asked.text, "192.0.2.3:143 ");
 	resolve(world, &still, "long.test", 143);
-	assert_int_equal(zones[0].asked, 2);
-	assert_int_equal(zones[1].asked, 1);
-	assert_int_equal(zones[2].asked, 2);
+	assert_int_equal(names[0].asked, 2);
+	assert_int_equal(names[1].asked, 1);
+	assert_int_equal(names[2].asked, 2);
 }
 
 static void test_most_addresses(void **state)
 {
 	struct world *world = *state;
-	struct zone zone = {.name = "many.test", .ttl = 60};
+	struct fake_name name = {.name = "many.test", .ttl = 60};
 	struct asked asked = {0};
 	char texts[20][24];
 
 	for (int i = 0; i < 19; i++) {
 		snprintf(texts[i], sizeof(texts[i]), "192.0.2.%d", i + 1);
-		zone.v4[i] = texts[i];
+		name.v4[i] = texts[i];
 	}
-	set_zones(world, &zone, 1);
+	set_names(world, &name, 1);
 	resolve(world, &asked, "many.test", 143);
 	assert_int_equal(asked.count, RESOLVER_ADDRESSES_MAX);
 }
@@ -401,12 +261,12 @@ static void test_most_addresses(void **state)
 static void test_cancel(void **state)
 {
 	struct world *world = *state;
-	struct zone zone = {.name = "one.test", .v4 = {"192.0.2.1"}, .ttl = 60};
+	struct fake_name name = {.name = "one.test", .v4 = {"192.0.2.1"}, .ttl = 60};
 	struct asked first = {0};
 	struct asked second = {0};
 	struct asked third = {0};
 
-	set_zones(world, &zone, 1);
+	set_names(world, &name, 1);
 	resolver_cancel(&first.query);
 	ask(world, &first, "one.test", 143);
 	ask(world, &second, "one.test", 143);
@@ -417,83 +277,83 @@ static void test_cancel(void **state)
 	turns_until_count(world->loop, &second.answers, 1);
 	assert_int_equal(first.answers + third.answers, 0);
 	/* Nobody waits for it, but it is remembered. */
-	zone = (struct zone){.name = "two.test", .v4 = {"192.0.2.2"}, .ttl = 60};
+	name = (struct fake_name){.name = "two.test", .v4 = {"192.0.2.2"}, .ttl = 60};
 	ask(world, &first, "two.test", 143);
 	resolver_cancel(&first.query);
-	turns_until_count(world->loop, &zone.asked, 1);
+	turns_until_count(world->loop, &name.asked, 1);
 	turns_for(world->loop, 50);
 	ask(world, &third, "two.test", 143);
 	assert_int_equal(third.answers, 1);
-	assert_int_equal(zone.asked, 1);
+	assert_int_equal(name.asked, 1);
 }
 
 static void test_callback_asks(void **state)
 {
 	struct world *world = *state;
-	struct zone zones[] = {
+	struct fake_name names[] = {
 		{.name = "one.test", .v4 = {"192.0.2.1"}, .ttl = 60},
 		{.name = "two.test", .v4 = {"192.0.2.2"}, .ttl = 60},
 	};
 	struct asked same = {.then_ask = "one.test"};
 	struct asked other = {.then_ask = "two.test"};
 
-	set_zones(world, zones, array_length(zones));
+	set_names(world, names, array_length(names));
 	ask(world, &same, "one.test", 143);
 	ask(world, &other, "one.test", 143);
 	turns_until_count(world->loop, &other.answers, 2);
 	assert_int_equal(same.answers, 2);
 	assert_string_equal(same.text, "192.0.2.1:143 ");
 	assert_string_equal(other.text, "192.0.2.2:143 ");
-	assert_int_equal(zones[0].asked, 1);
+	assert_int_equal(names[0].asked, 1);
 }
 
 /* A server that says nothing, or cannot be reached: an answer comes all the same. */
 static void test_silence(void **state)
 {
 	struct world *world = *state;
-	struct zone zone = {.name = "silent.test", .silent = true};
+	struct fake_name name = {.name = "silent.test", .silent = true};
 	struct asked asked = {0};
 
-	set_zones(world, &zone, 1);
+	set_names(world, &name, 1);
 	resolve(world, &asked, "silent.test", 143);
 	assert_int_equal(asked.count, 0);
 	assert_true(asked.why[0] != '\0');
-	assert_int_equal(zone.asked, RESOLVER_TRIES);
+	assert_int_equal(name.asked, RESOLVER_TRIES);
 }
 
 static void test_oldest_is_forgotten(void **state)
 {
 	struct world *world = *state;
-	struct zone zone = {.name = "*.test", .v4 = {"192.0.2.1"}, .ttl = 300};
+	struct fake_name name = {.name = "*.test", .v4 = {"192.0.2.1"}, .ttl = 300};
 	struct asked asked = {0};
 	char host[32];
 
-	set_zones(world, &zone, 1);
+	set_names(world, &name, 1);
 	for (int i = 0; i < RESOLVER_NAMES_MAX; i++) {
 		snprintf(host, sizeof(host), "n%d.test", i);
 		resolve(world, &asked, host, 143);
 	}
 	resolve(world, &asked, "n0.test", 143);
-	assert_int_equal(zone.asked, RESOLVER_NAMES_MAX);
+	assert_int_equal(name.asked, RESOLVER_NAMES_MAX);
 	resolve(world, &asked, "more.test", 143); /* n0 has to go */
 	resolve(world, &asked, "n1.test", 143);
-	assert_int_equal(zone.asked, RESOLVER_NAMES_MAX + 1);
+	assert_int_equal(name.asked, RESOLVER_NAMES_MAX + 1);
 	resolve(world, &asked, "n0.test", 143); /* and now n1 */
-	assert_int_equal(zone.asked, RESOLVER_NAMES_MAX + 2);
+	assert_int_equal(name.asked, RESOLVER_NAMES_MAX + 2);
 	resolve(world, &asked, "n2.test", 143);
-	assert_int_equal(zone.asked, RESOLVER_NAMES_MAX + 2);
+	assert_int_equal(name.asked, RESOLVER_NAMES_MAX + 2);
 }
 
 /* All that are remembered are still being asked: one more is refused at once. */
 static void test_too_many(void **state)
 {
 	struct world *world = *state;
-	struct zone zone = {.name = "*.test", .silent = true};
+	struct fake_name name = {.name = "*.test", .silent = true};
 	struct asked *asked = calloc(RESOLVER_NAMES_MAX, sizeof(*asked));
 	struct asked more = {0};
 	char host[32];
 
-	set_zones(world, &zone, 1);
+	set_names(world, &name, 1);
 	for (int i = 0; i < RESOLVER_NAMES_MAX; i++) {
 		snprintf(host, sizeof(host), "n%d.test", i);
 		ask(world, &asked[i], host, 143);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A DNS server of a test's own, on UDP, in the test's process and loop: it answers A and AAAA from
+ * a table, denies, lies, or is silent.
+ */
+#ifndef GATEPOST_TESTS_FAKE_DNS_H
+#define GATEPOST_TESTS_FAKE_DNS_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* struct fake_name is what the server says of one name, and how often it was asked for A. */
+struct fake_name {
+	const char *name;   /* a pattern: "*" in front stands for anything */
+	const char *v4[20]; /* A records */
+	const char *v6[4];  /* AAAA records */
+	uint32_t ttl;
+	uint8_t code; /* of the answer: 3 is NXDOMAIN, 2 SERVFAIL */
+	bool silent;
+	bool garbage; /* announces more records than there are */
+	unsigned asked;
+};
+
+/* struct fake_dns: `names` is the test's, and may change at any time; other names do not exist. */
+struct fake_dns {
+	struct ev_loop *loop;
+	struct ev_io watcher;
+	struct fake_name *names;
+	size_t name_count;
+	char address[32]; /* for resolver_new */
+};
+
+void fake_dns_open(struct fake_dns *fake, struct ev_loop *loop);
+void fake_dns_close(struct fake_dns *fake);
+
+#endif
