@@ -21,8 +21,8 @@ void wire_open(struct stream *stream, int fd);
 /* wire_send sends, or keeps what the socket does not take. Failure is left in error_number. */
 void wire_send(struct stream *stream, const void *bytes, size_t length);
 
-/* wire_seal collects a TLS record, so that records which belong together leave in one system call
- * with wire_flush. */
+/* wire_seal collects TLS records, so that those which belong together leave in one system call with
+ * wire_flush. More than WIRE_SEALED_MAX bytes at once are sent by themselves. */
 void wire_seal(struct stream *stream, const void *record, size_t length);
 
 /* wire_flush sends what was sealed for `stream`. */
