@@ -268,7 +268,7 @@ static void dispatch(struct stream *stream, int events)
 		}
 		continue_handshake(stream);
 		if (stream->phase == STREAM_OPEN) {
-			dispatch_open(stream, EV_READ);
+			dispatch_open(stream, 0);
 		}
 		break;
 	case STREAM_OPEN:
