@@ -28,10 +28,25 @@ static const uint8_t session_context[] = "gatepost imap";
 
 static const uint8_t alpn_imap[] = "\x04imap";
 
+/* The system's own error ("No such file or directory") is the first of several. One whose reason is
+ * another part of the library ("PEM routines") tells people nothing. */
+static const char *reason_of_failure(void)
+{
+	uint32_t first = ERR_peek_error();
+	uint32_t last = ERR_peek_last_error();
+
+	if (ERR_GET_LIB(first) == ERR_LIB_SYS) {
+		return ERR_reason_error_string(first);
+	}
+	if (last == 0 || ERR_GET_REASON(last) < ERR_NUM_LIBS) {
+		return NULL;
+	}
+	return ERR_reason_error_string(last);
+}
+
 void tls_error_set(struct error *error, const char *otherwise)
 {
-	uint32_t code = ERR_peek_last_error();
-	const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
+	const char *reason = reason_of_failure();
 
 	error_set(error, "%s", reason != NULL ? reason : otherwise);
 	ERR_clear_error();
