@@ -20,12 +20,21 @@ static void fail(struct session *session, const char *why)
 	client_side_fail(session, &REFUSAL_UNAVAILABLE, why);
 }
 
+/* The deadline of a step that may take so long, but not longer than the login as a whole. */
+static uint64_t step_deadline(const struct session *session, uint64_t milliseconds)
+{
+	uint64_t step_ms = session_after(milliseconds);
+	uint64_t login_ms = session_login_deadline(session);
+
+	return step_ms < login_ms ? step_ms : login_ms;
+}
+
 /* --- Connecting ----------------------------------------------------------------------------- */
 
 static bool begin_connect(struct session *session, const struct addr *address, const char *path)
 {
 	session_enter(session, SESSION_CONNECTING,
-		      session_after(session->backend->connect_timeout_ms));
+		      step_deadline(session, session->backend->connect_timeout_ms));
 	return stream_connect(&session->upstream, session->set->house.shared, address, path,
 			      &backend_side_events, &session->login->last_failure);
 }
@@ -88,7 +97,7 @@ void backend_side_enter(struct session *session, struct backend *backend)
 		break;
 	case ENDPOINT_NAME:
 		session_enter(session, SESSION_CONNECTING,
-			      session_after(backend->connect_timeout_ms));
+			      step_deadline(session, backend->connect_timeout_ms));
 		resolver_ask(session->set->house.resolver, &login->resolve, endpoint->name,
 			     endpoint->port, on_resolved);
 		break;
@@ -202,7 +211,8 @@ static void on_ready(struct stream *stream)
 		session_close(session, CLOSE_NO_MEMORY);
 		return;
 	}
-	session_enter(session, SESSION_GREETING, session_after(session->backend->login_timeout_ms));
+	session_enter(session, SESSION_GREETING,
+		      step_deadline(session, session->backend->login_timeout_ms));
 	stream_set_reading(stream, true);
 }
 
@@ -265,7 +275,7 @@ static bool feed(struct session *session)
 	}
 	if (session->phase == SESSION_GREETING && upstream_greeted(login->upstream)) {
 		session_enter(session, SESSION_AUTHENTICATING,
-			      session_after(session->backend->login_timeout_ms));
+			      step_deadline(session, session->backend->login_timeout_ms));
 	}
 	switch (verdict) {
 	case UPSTREAM_MORE:

@@ -78,8 +78,7 @@ void client_side_drain(struct session *session)
 
 static void await_command(struct session *session)
 {
-	session_enter(session, SESSION_GREETED,
-		      session->accepted_ms + limits_of(session)->login_timeout_ms);
+	session_enter(session, SESSION_GREETED, session_login_deadline(session));
 	if (session->set->draining) {
 		client_side_drain(session);
 		return;
@@ -209,7 +208,7 @@ static void begin_login(struct session *session)
 		session_close(session, CLOSE_NO_MEMORY);
 		return;
 	}
-	session_enter(session, SESSION_ROUTING, TIMEOUT_NEVER);
+	session_enter(session, SESSION_ROUTING, session_login_deadline(session));
 	route_ask(session->set->house.router, &login->route, credentials_mailbox(credentials),
 		  on_route);
 }

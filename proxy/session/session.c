@@ -159,6 +159,11 @@ uint64_t session_after(uint64_t milliseconds)
 	return timeouts_now_ms() + milliseconds;
 }
 
+uint64_t session_login_deadline(const struct session *session)
+{
+	return session->accepted_ms + session->set->house.config->limits.login_timeout_ms;
+}
+
 void session_enter(struct session *session, enum session_phase phase, uint64_t deadline_ms)
 {
 	bool same = session->phase == phase && timeout_is_waiting(&session->timeout);
@@ -169,6 +174,16 @@ void session_enter(struct session *session, enum session_phase phase, uint64_t d
 	timeout_remove(&session->timeout);
 	session->phase = (uint8_t)phase;
 	timeout_add(&session->set->phases[phase], &session->timeout, deadline_ms);
+}
+
+/* A step of a login took too long, or all steps together did. */
+static void login_expired(struct session *session)
+{
+	if (timeouts_now_ms() >= session_login_deadline(session)) {
+		client_side_expired(session);
+	} else {
+		backend_side_expired(session);
+	}
 }
 
 /* timeouts.c has taken the session off its list; each way from here puts it on one again. */
@@ -182,12 +197,13 @@ static void on_deadline(struct timeout *timeout)
 		session_close(session, CLOSE_HANDSHAKE_TIMEOUT);
 		break;
 	case SESSION_GREETED:
+	case SESSION_ROUTING:
 		client_side_expired(session);
 		break;
 	case SESSION_CONNECTING:
 	case SESSION_GREETING:
 	case SESSION_AUTHENTICATING:
-		backend_side_expired(session);
+		login_expired(session);
 		break;
 	case SESSION_REFUSING:
 		client_side_answer(session);
@@ -198,7 +214,6 @@ static void on_deadline(struct timeout *timeout)
 	case SESSION_CLOSING:
 		session_close(session, (enum close_reason)session->reason);
 		break;
-	case SESSION_ROUTING:
 	case SESSION_RELAYING:
 	case SESSION_CLOSED:
 	case SESSION_PHASE_COUNT:

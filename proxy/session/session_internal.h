@@ -78,6 +78,9 @@ void session_enter(struct session *session, enum session_phase phase, uint64_t d
 /* session_after is the deadline that lies so many milliseconds ahead. */
 uint64_t session_after(uint64_t milliseconds);
 
+/* session_login_deadline is when limits.login_timeout is over, whatever phase that finds. */
+uint64_t session_login_deadline(const struct session *session);
+
 /* session_finish ends the session in order: the backend's connection closes, what was written to
  * the client leaves, then the end, and after the client's own end (or close_timeout) it is closed. */
 void session_finish(struct session *session, enum close_reason reason, enum stream_ending ending);
