@@ -25,6 +25,16 @@ static struct fault *faults_grow(struct faults *faults)
 	return &faults->items[faults->kept];
 }
 
+/* A fault is one line on somebody's terminal, whatever the file holds. */
+static void make_printable(char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (*text < 0x20 || *text >= 0x7F) {
+			*text = '?';
+		}
+	}
+}
+
 void faults_add(struct faults *faults, struct toml_place place, const char *format, ...)
 {
 	struct fault *fault;
@@ -37,6 +47,7 @@ void faults_add(struct faults *faults, struct toml_place place, const char *form
 	}
 	va_start(arguments, format);
 	if (vasprintf(&text, format, arguments) >= 0) {
+		make_printable(text);
 		*fault = (struct fault){.place = place, .number = faults->count, .text = text};
 		faults->kept++;
 	}
@@ -88,7 +99,7 @@ const char *fault_quote(char quoted[FAULT_QUOTE_SIZE], const char *text, size_t 
 	size_t shown = length <= QUOTE_LENGTH_MAX ? length : QUOTE_LENGTH_MAX - 3;
 
 	for (size_t i = 0; i < shown; i++) {
-		quoted[i] = text[i] >= 0x20 && text[i] < 0x7F ? text[i] : '?';
+		quoted[i] = text[i] != '\0' ? text[i] : '?';
 	}
 	memcpy(quoted + shown, "...", 4);
 	if (shown == length) {

@@ -28,7 +28,7 @@ struct faults {
 	size_t count;
 };
 
-/* faults_add notes one sentence for a place. */
+/* faults_add notes one sentence for a place; what is not printable ASCII becomes '?'. */
 void faults_add(struct faults *faults, struct toml_place place, const char *format, ...)
 	printf_format(3, 4);
 
@@ -40,8 +40,8 @@ void faults_done(struct faults *faults);
 /* Room for text of the file shown within a fault. */
 #define FAULT_QUOTE_SIZE 68
 
-/* fault_quote writes `length` bytes of the file as they may be shown: printable, at most 64 bytes,
- * "..." where they are cut. Returns `quoted`. */
+/* fault_quote writes at most 64 of the `length` bytes of the file, "..." where they are cut, a
+ * NUL as '?'. Returns `quoted`. */
 const char *fault_quote(char quoted[FAULT_QUOTE_SIZE], const char *text, size_t length);
 
 #endif

@@ -226,6 +226,15 @@ static void test_fault_users(void **state)
 			  "[routing.users]\n\"b@x\" = \"m\"\nb = \"m\"\n" BACKEND,
 		 "f:8:1: user \"b\" is the same as the one in line 7: both become the same name by "
 		 "user_case and default_domain; keep one\n"},
+		{LISTENER "[routing.users]\n\"\\u009B\" = \"\xC3\xA9\"\n"
+			  "0123456789012345678901234567890123456789012345678901234567890123 = \"x\"\n"
+			  "01234567890123456789012345678901234567890123456789012345678901234 = "
+			  "\"x\"\n",
+		 "f:5:12: user \"??\" lives on \"??\", but no [[backend]] has that name\n"
+		 "f:6:68: user \"0123456789012345678901234567890123456789012345678901234567890123\" "
+		 "lives on \"x\", but no [[backend]] has that name\n"
+		 "f:7:69: user \"0123456789012345678901234567890123456789012345678901234567890...\" "
+		 "lives on \"x\", but no [[backend]] has that name\n"},
 		{LISTENER "[routing.users]\nbob.smith = \"m\"\ncarol = 3\n" BACKEND,
 		 "f:5:1: user \"bob\" must be the name of a backend in quotes, not a table; a user "
 		 "name with a dot needs quotes too\n"
@@ -289,10 +298,13 @@ static void test_fault_syntax(void **state)
 		{"[process]\n[process]\n", "f:2:1: not TOML: "},
 		{"[process\n", "f:1:9: not TOML: "},
 		{"x = \"\xFF\"\n", "f:1:5: not TOML: "},
-		{"x = [\n", "f:2:1: not TOML: "},
+		{"[process]\n[[[listener]]\n", "f:2:3: not TOML: "},
+		{"[[[li", "f:1:3: not TOML: "},
+		{"x = '\xC3\xA9'\n\n[[ #", "f:3:4: not TOML: "},
+		{"x = [\n", "f:1:7: not TOML: "},
 		{"alice@example.org = \"m\"\n", "f:1:6: not TOML: "},
 		{"url = redis://:" CANARY "@h\n", "f:1:7: not TOML: "},
-		{"url = \"redis://:" CANARY "@h\n", "f:1:28: not TOML: "},
+		{"url = \"redis://:" CANARY "@h\n", "f:1:29: not TOML: "},
 	};
 
 	(void)state;

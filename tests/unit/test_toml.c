@@ -212,6 +212,44 @@ static void test_depth_behind_strings(void **state)
 	}
 }
 
+/* Outside ASCII, wherever the library looks for a blank: never a blank, and a fault where no quotes
+ * surround it. */
+static void test_foreign(void **state)
+{
+	static const char *const good[] = {
+		"\xEF\xBB\xBFx = 1\n",
+		"# \xC2\xA2\nx = '\xC2\xA2' # \xC2\xA2\n",
+		"\"\xC2\xA2\".'\xC2\xA2' = \"\xC2\xA2\"\n[\"\xC2\xA2x\"]\n",
+		"x = '''\n\xC2\xA2\\\xC2\xA2'''\n",
+		"x = \"\"\"\xC2\xA2\\\\\xC2\xA2\\\n  \xC2\xA2\"\"\"\n",
+	};
+	static const struct {
+		const char *text;
+		unsigned line;
+		unsigned column;
+	} bad[] = {
+		{"\xC2\xA2 = 1\n", 1, 1},
+		{"x = 1\ny\xC2\xA2 = 1\n", 2, 2},
+		{"x = \xC2\xA2\n", 1, 5},
+		{"x = 1\xC3\xA9\n", 1, 6},
+		{"x = 1 \xC2\xA2\n", 1, 7},
+		{"x = '\xC2\xA2'\xC2\xA2\n", 1, 8},
+		{"[x\xC2\xA2]\n", 1, 3},
+		{"x = \"\"\"\\\xC2\xA2\"\"\"\n", 1, 9},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		toml_free(parse(good[i]));
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct toml_fault fault;
+
+		assert_null(toml_parse(bad[i].text, strlen(bad[i].text), &fault));
+		check_place(fault.place, bad[i].line, bad[i].column);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_depth_huge),
 		cmocka_unit_test(test_depth_of_strings),
 		cmocka_unit_test(test_depth_behind_strings),
+		cmocka_unit_test(test_foreign),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
