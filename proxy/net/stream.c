@@ -540,7 +540,7 @@ void stream_shutdown(struct stream *stream, enum stream_ending ending)
 
 void stream_close(struct stream *stream)
 {
-	if (stream->watcher.fd > 0 && stream->shared != NULL) {
+	if (stream->shared != NULL && stream->watcher.fd >= 0) {
 		ev_io_stop(stream->shared->loop, &stream->watcher);
 		close(stream->watcher.fd);
 		stream->watcher.fd = -1;
