@@ -467,6 +467,9 @@ enum stream_read_result stream_read(struct stream *stream, void *bytes, size_t s
 
 void stream_set_reading(struct stream *stream, bool wanted)
 {
+	if (stream->phase == STREAM_CLOSED) {
+		return;
+	}
 	stream->reading = wanted && !stream->end_told;
 	if (stream->shared->current != stream) {
 		update_watcher(stream);
