@@ -43,7 +43,8 @@ struct stream_loop {
 	size_t cipher_start;
 	size_t cipher_length;
 	size_t sealed_length;
-	bool may_receive; /* the event being handled has not received from its socket yet */
+	bool may_receive;  /* the event being handled has not received from its socket yet */
+	bool has_received; /* it has, and there was something */
 	struct stream *current; /* whose event is being handled, NULL between events */
 	unsigned keepalive_seconds; /* a dead peer is noticed after so long; 0 = as the system has it */
 	struct bio_method_st *bio_method;

@@ -241,15 +241,21 @@ static void dispatch_open(struct stream *stream, int events)
 	}
 }
 
-/* Sending failed. What the peer said before it went away may still be waiting, and comes first. */
+/* Sending failed. What the peer said before it went away may still be waiting, and comes first: as
+ * long as an event receives some of it, another follows (see update_watcher). Without memory the
+ * peer is still there, and might never end. */
 static void dispatch_failure(struct stream *stream)
 {
-	if (stream->phase == STREAM_OPEN && stream->reading) {
+	if (stream->phase == STREAM_OPEN && stream->reading && stream->error_number != ENOMEM) {
 		stream->events->readable(stream);
+		if (stream->phase == STREAM_CLOSED || stream->error_number == 0) {
+			return; /* the owner has closed it, perhaps even connected it anew */
+		}
+		if (stream->reading && stream->shared->has_received) {
+			return;
+		}
 	}
-	if (stream->phase != STREAM_CLOSED) {
-		fail_with_errno(stream, stream->error_number);
-	}
+	fail_with_errno(stream, stream->error_number);
 }
 
 static void dispatch(struct stream *stream, int events)
@@ -287,6 +293,7 @@ static void on_io(struct ev_loop *loop, struct ev_io *watcher, int events)
 	(void)loop;
 	shared->current = stream;
 	shared->may_receive = true;
+	shared->has_received = false;
 	dispatch(stream, events);
 	shared->current = NULL;
 	if (stream->phase != STREAM_CLOSED) {

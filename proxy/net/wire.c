@@ -171,6 +171,7 @@ enum wire_result wire_receive(struct stream *stream, void *bytes, size_t size, s
 		received = recv(stream->watcher.fd, bytes, size, 0);
 	} while (received < 0 && errno == EINTR);
 	if (received > 0) {
+		stream->shared->has_received = true;
 		*count = (size_t)received;
 		return WIRE_BYTES;
 	}

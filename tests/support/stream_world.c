@@ -94,6 +94,7 @@ void stream_world_settle(struct stream_world *world)
 struct awaited {
 	const unsigned *counter;
 	const struct buffer *buffer;
+	const struct stream_owner *owner;
 	size_t count;
 };
 
@@ -111,6 +112,13 @@ static bool length_reached(const void *context)
 	return awaited->buffer->length >= awaited->count;
 }
 
+static bool events_reached(const void *context)
+{
+	const struct awaited *awaited = context;
+
+	return strlen(awaited->owner->events) >= awaited->count;
+}
+
 static bool flag_set(const void *context)
 {
 	return *(const bool *)context;
@@ -118,13 +126,20 @@ static bool flag_set(const void *context)
 
 void stream_world_until_count(struct stream_world *world, const unsigned *counter, unsigned count)
 {
-	stream_world_until(world, count_reached, &(struct awaited){counter, NULL, count});
+	stream_world_until(world, count_reached, &(struct awaited){.counter = counter, .count = count});
 }
 
 void stream_world_until_received(struct stream_world *world, const struct buffer *buffer,
 				 size_t length)
 {
-	stream_world_until(world, length_reached, &(struct awaited){NULL, buffer, length});
+	stream_world_until(world, length_reached, &(struct awaited){.buffer = buffer, .count = length});
+}
+
+void stream_world_until_events(struct stream_world *world, const struct stream_owner *owner,
+			       size_t count)
+{
+	stream_world_until(world, events_reached,
+			   &(struct awaited){.owner = owner, .count = count});
 }
 
 void stream_world_until_flag(struct stream_world *world, const bool *flag)
@@ -137,7 +152,6 @@ static void make_small(int fd)
 	int size = 1;
 
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
 }
 
 void stream_world_pair(bool small, int *ours, int *theirs)

@@ -64,13 +64,15 @@ void stream_world_until(struct stream_world *world, bool (*done)(const void *con
 void stream_world_until_count(struct stream_world *world, const unsigned *counter, unsigned count);
 void stream_world_until_received(struct stream_world *world, const struct buffer *buffer,
 				 size_t length);
+void stream_world_until_events(struct stream_world *world, const struct stream_owner *owner,
+			       size_t count);
 void stream_world_until_flag(struct stream_world *world, const bool *flag);
 
 /* stream_world_settle turns until nothing is left to be done. */
 void stream_world_settle(struct stream_world *world);
 
 /* stream_world_pair makes a connected pair of TCP sockets over the loopback, ours non-blocking;
- * with `small` as little as possible fits into them. */
+ * with `small` as little as possible fits on its way out. */
 void stream_world_pair(bool small, int *ours, int *theirs);
 
 /* stream_owner_accept hands `fd` to the owner's stream, as a server. */
