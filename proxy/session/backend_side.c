@@ -314,7 +314,7 @@ static void on_readable(struct stream *stream)
 			fail(session, error.text);
 			return;
 		default:
-			fail(session, "closed before the login was answered");
+			refuse(session, upstream_end(session->login->upstream));
 			return;
 		}
 	}
