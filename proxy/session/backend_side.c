@@ -216,6 +216,18 @@ static void on_ready(struct stream *stream)
 	stream_set_reading(stream, true);
 }
 
+/* What each side has said already is spliced like all that follows, and counts like it. */
+static void count_early_bytes(struct session *session)
+{
+	const struct login *login = session->login;
+	struct metrics *metrics = session->set->house.metrics;
+
+	session->bytes_downstream += login->backend_input.length;
+	session->bytes_upstream += login->input.length;
+	metrics_add(metrics, METRIC_BYTES_DOWNSTREAM, login->backend_input.length);
+	metrics_add(metrics, METRIC_BYTES_UPSTREAM, login->input.length);
+}
+
 /* From here on the session is two streams and a few numbers. What each side has said already goes
  * first: the tagged reply and all behind it to the client, pipelined commands to the backend. */
 static void hand_off(struct session *session)
@@ -231,8 +243,7 @@ static void hand_off(struct session *session)
 	if (complete) {
 		session->login_ms = (uint32_t)(timeouts_now_ms() - login->started_ms);
 		metrics_count(session->set->house.metrics, METRIC_LOGINS_OK);
-		session->bytes_downstream += login->backend_input.length;
-		session->bytes_upstream += login->input.length;
+		count_early_bytes(session);
 		stream_write(&session->client, buffer_bytes(&reply), reply.length);
 		stream_write(&session->upstream, buffer_bytes(&login->input), login->input.length);
 		session_shed_login(session);
