@@ -20,6 +20,12 @@ static void fail(struct session *session, const char *why)
 	client_side_fail(session, &REFUSAL_UNAVAILABLE, why);
 }
 
+/* Logins would go round for ever. */
+static void fail_loop(struct session *session)
+{
+	client_side_fail(session, &REFUSAL_SERVERBUG, "the route leads back to this proxy");
+}
+
 /* The deadline of a step that may take so long, but not longer than the login as a whole. */
 static uint64_t step_deadline(const struct session *session, uint64_t milliseconds)
 {
@@ -55,16 +61,25 @@ static void connect_next(struct session *session)
 	fail(session, why.text);
 }
 
-static void connect_path(struct session *session, const char *path)
+static bool is_our_own_path(const struct session *session, const struct endpoint *endpoint)
 {
-	struct error why;
+	const struct config *config = session->set->house.config;
 
-	if (begin_connect(session, NULL, path)) {
-		return;
+	for (size_t i = 0; i < config->listener_count; i++) {
+		if (endpoint_equal(&config->listeners[i].address, endpoint)) {
+			return true;
+		}
 	}
-	why = session->login->last_failure;
-	error_prefix(&why, "cannot connect");
-	fail(session, why.text);
+	return false;
+}
+
+static void connect_path(struct session *session, const struct endpoint *endpoint)
+{
+	if (is_our_own_path(session, endpoint)) {
+		fail_loop(session);
+	} else if (!begin_connect(session, NULL, endpoint->name)) {
+		connect_next(session); /* there is none: fails for the reason at hand */
+	}
 }
 
 static void on_resolved(struct resolver_query *query, const struct addr *addresses, size_t count,
@@ -102,7 +117,7 @@ void backend_side_enter(struct session *session, struct backend *backend)
 			     endpoint->port, on_resolved);
 		break;
 	case ENDPOINT_UNIX:
-		connect_path(session, endpoint->name);
+		connect_path(session, endpoint);
 		break;
 	case ENDPOINT_NONE:
 		invariant(!"a backend without an address");
@@ -146,7 +161,7 @@ static bool is_wildcard(const struct addr *address)
 	return same_host(address, &any4) || same_host(address, &any6);
 }
 
-/* Whether the backend that we reached is one of our own listeners: logins would go round for ever. */
+/* Whether the backend that we reached is one of our own listeners. */
 static bool leads_back_to_us(const struct session *session)
 {
 	const struct config *config = session->set->house.config;
@@ -203,7 +218,7 @@ static void on_ready(struct stream *stream)
 	};
 
 	if (leads_back_to_us(session)) {
-		client_side_fail(session, &REFUSAL_SERVERBUG, "the route leads back to this proxy");
+		fail_loop(session);
 		return;
 	}
 	session->login->upstream = upstream_new(&settings);
@@ -343,11 +358,7 @@ static void on_failed(struct stream *stream, const struct error *why)
 	session->login->last_failure = *why;
 	if (session->phase == SESSION_CONNECTING) {
 		stream_close(stream);
-		if (session->backend->address.kind == ENDPOINT_UNIX) {
-			fail(session, why->text);
-		} else {
-			connect_next(session);
-		}
+		connect_next(session);
 		return;
 	}
 	fail(session, why->text);
