@@ -3,6 +3,7 @@
 backends as the modules want them."""
 
 import os
+import signal
 
 import pytest
 
@@ -13,6 +14,8 @@ from servers import Certificates, Dovecot, RedisServer
 
 
 def pytest_configure():
+    # Being terminated ends what was started, too.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
     if not os.access(BINARY, os.X_OK):
         pytest.exit("GATEPOST must name the program; `make integration` does", returncode=2)
 

@@ -500,6 +500,7 @@ def canary_logins():
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root may read the memory of a process without dumps")
+@pytest.mark.skipif(is_sanitized(), reason="AddressSanitizer keeps what is freed")
 def test_c105_password_is_nowhere_after_the_hand_off(start_gatepost, fb1):
     """One fresh process for each form, with TLS and without: nothing that comes later may hide what
     the login left behind."""
