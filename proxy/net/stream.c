@@ -110,8 +110,8 @@ static int wanted_events(const struct stream *stream)
 	case STREAM_CONNECTING:
 		return EV_WRITE;
 	case STREAM_HANDSHAKE:
-		events = EV_READ;
-		break;
+		/* What the peer says is read when it has taken what we said: see dispatch. */
+		return stream->spill_length > 0 ? EV_WRITE : EV_READ;
 	default:
 		events = stream->reading ? EV_READ : 0;
 	}
