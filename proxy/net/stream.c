@@ -196,10 +196,20 @@ static void finish_connect(struct stream *stream)
 	become_open(stream);
 }
 
+/* What to say where the TLS library has no words. */
+static const char *handshake_ended_by(const struct stream *stream, int reason)
+{
+	if (stream->end_seen || reason == SSL_ERROR_ZERO_RETURN) {
+		return "the peer closed the connection";
+	}
+	return strerror(errno);
+}
+
 static void continue_handshake(struct stream *stream)
 {
 	struct error why = {0};
 	int outcome;
+	int reason;
 
 	ERR_clear_error();
 	errno = 0;
@@ -208,12 +218,13 @@ static void continue_handshake(struct stream *stream)
 		become_open(stream);
 		return;
 	}
-	if (SSL_get_error(stream->tls, outcome) == SSL_ERROR_WANT_READ) {
+	reason = SSL_get_error(stream->tls, outcome);
+	if (reason == SSL_ERROR_WANT_READ) {
 		wire_flush(stream);
 		return;
 	}
+	tls_error_set(&why, handshake_ended_by(stream, reason));
 	wire_flush(stream); /* the alert that says why */
-	tls_error_set(&why, stream->end_seen ? "the peer closed the connection" : strerror(errno));
 	error_prefix(&why, "TLS handshake");
 	fail(stream, &why);
 }
