@@ -53,7 +53,7 @@ static bool begin_array(struct redis_guard *guard, long count, struct error *err
 		guard->element_count += (size_t)count;
 		guard->elements_left += (size_t)count;
 	}
-	if (count > REDIS_ELEMENTS_MAX || guard->element_count > REDIS_ELEMENTS_MAX) {
+	if (guard->element_count > REDIS_ELEMENTS_MAX) {
 		return error_set(error, "a reply of more than %d elements", REDIS_ELEMENTS_MAX);
 	}
 	element_done(guard);

@@ -130,8 +130,10 @@ static void test_references(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_configured), cmocka_unit_test(test_flags_off),
-		cmocka_unit_test(test_ad_hoc),     cmocka_unit_test(test_longest_name),
+		cmocka_unit_test(test_configured),
+		cmocka_unit_test(test_flags_off),
+		cmocka_unit_test(test_ad_hoc),
+		cmocka_unit_test(test_longest_name),
 		cmocka_unit_test(test_references),
 	};
 

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "net/resolver.h"
 #include "support/log_capture.h"
 #include "support/redis_world.h"
 #include "support/turns.h"
@@ -232,6 +233,9 @@ static void test_name_silent(void **state)
 	redis_asked_await(world, &asked, 1);
 	assert_int_equal(asked.result, REDIS_FAILED);
 	turns_until(world->loop, loss_is_logged, "no address within 150 ms");
+	/* The next attempts ask again, and share what is still being asked. */
+	turns_until(world->loop, six_failures, world);
+	assert_true(name.asked <= RESOLVER_TRIES);
 }
 
 /* Down: everybody is told in time. Back: who waits is served without a restart of ours, over one
@@ -289,6 +293,21 @@ static void test_question_cuts_pause(void **state)
 	redis_asked_ask(world, &asked, "k"); /* the pause is 800 ms at least */
 	redis_asked_await(world, &asked, 1);
 	assert_int_equal(asked.result, REDIS_STRING);
+}
+
+/* Without anybody who asks, the attempts become rare: after 50, 100, 200 and 400 ms at the least.
+ */
+static void test_pause_grows(void **state)
+{
+	struct redis_world *world = *state;
+	uint64_t began_ms = timeouts_now_ms();
+
+	fake_redis_close(&world->fake);
+	redis_world_start(world);
+	turns_for(world->loop, 1000);
+	assert_true(metrics_get(&world->metrics, METRIC_REDIS_FAILURES) <=
+		    7 + (timeouts_now_ms() - began_ms) / 800);
+	redis_world_open(world, 0, NULL);
 }
 
 /* Who asks all the time does not make for more than one attempt in 50 ms. */
@@ -356,6 +375,7 @@ int main(void)
 		in_world(test_name_silent),
 		in_world(test_down_and_back),
 		in_world(test_question_cuts_pause),
+		in_world(test_pause_grows),
 		in_world(test_no_stampede),
 		in_world(test_log_is_bounded),
 	};

@@ -344,6 +344,65 @@ static void test_oldest_is_forgotten(void **state)
 	assert_int_equal(name.asked, RESOLVER_NAMES_MAX + 2);
 }
 
+static void fill(struct world *world, int count)
+{
+	struct asked asked = {0};
+	char host[32];
+
+	for (int i = 0; i < count; i++) {
+		snprintf(host, sizeof(host), "fill%d.test", i);
+		resolve(world, &asked, host, 143);
+	}
+}
+
+/* A name that expired and is asked for again counts as young. */
+static void test_asked_again_is_young(void **state)
+{
+	struct world *world = *state;
+	struct fake_name names[] = {
+		{.name = "again.test", .v4 = {"192.0.2.1"}, .ttl = 0},
+		{.name = "*.test", .v4 = {"192.0.2.2"}, .ttl = 300},
+	};
+	struct asked asked = {0};
+
+	set_names(world, names, array_length(names));
+	resolve(world, &asked, "again.test", 143);
+	fill(world, RESOLVER_NAMES_MAX - 1);
+	turns_for(world->loop, 1100);
+	names[0].ttl = 300;
+	resolve(world, &asked, "again.test", 143);
+	resolve(world, &asked, "more.test", 143); /* fill0 has to go */
+	names[0].asked = 0;
+	names[1].asked = 0;
+	resolve(world, &asked, "again.test", 143);
+	assert_int_equal(names[0].asked, 0);
+	resolve(world, &asked, "fill0.test", 143);
+	assert_int_equal(names[1].asked, 1);
+}
+
+/* The name whose askers are just being answered is the oldest, and one of them asks for one more.
+ */
+static void test_answered_is_not_forgotten(void **state)
+{
+	struct world *world = *state;
+	struct fake_name names[] = {
+		{.name = "late.test", .v4 = {"192.0.2.1"}, .ttl = 300, .silent = true},
+		{.name = "*.test", .v4 = {"192.0.2.2"}, .ttl = 300},
+	};
+	struct asked first = {.then_ask = "more.test"};
+	struct asked second = {0};
+
+	set_names(world, names, array_length(names));
+	ask(world, &first, "late.test", 143);
+	ask(world, &second, "late.test", 143);
+	fill(world, RESOLVER_NAMES_MAX - 1);
+	names[0].silent = false; /* c-ares asks again */
+	turns_until_count(world->loop, &first.answers, 2);
+	assert_int_equal(second.answers, 1);
+	assert_string_equal(second.text, "192.0.2.1:143 ");
+	assert_string_equal(first.text, "192.0.2.2:143 ");
+}
+
 /* All that are remembered are still being asked: one more is refused at once. */
 static void test_too_many(void **state)
 {
@@ -386,12 +445,20 @@ static void test_bad_servers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_world(test_addresses),   in_world(test_failures),
-		in_world(test_without_dns), in_world(test_shared_and_remembered),
-		in_world(test_expiry),      in_world(test_most_addresses),
-		in_world(test_cancel),      in_world(test_callback_asks),
-		in_world(test_silence),     in_world(test_oldest_is_forgotten),
-		in_world(test_too_many),    in_world(test_bad_servers),
+		in_world(test_addresses),
+		in_world(test_failures),
+		in_world(test_without_dns),
+		in_world(test_shared_and_remembered),
+		in_world(test_expiry),
+		in_world(test_most_addresses),
+		in_world(test_cancel),
+		in_world(test_callback_asks),
+		in_world(test_silence),
+		in_world(test_oldest_is_forgotten),
+		in_world(test_asked_again_is_young),
+		in_world(test_answered_is_not_forgotten),
+		in_world(test_too_many),
+		in_world(test_bad_servers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
