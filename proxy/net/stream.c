@@ -139,7 +139,7 @@ static void update_watcher(struct stream *stream)
 	if (stream->error_number != 0) {
 		ev_feed_event(loop, &stream->watcher, EV_WRITE);
 	} else if (stream->phase == STREAM_OPEN && stream->reading && has_input(stream)) {
-		ev_feed_event(loop, &stream->watcher, EV_READ);
+		ev_feed_event(loop, &stream->watcher, EV_CUSTOM);
 	}
 }
 
@@ -303,7 +303,8 @@ static void on_io(struct ev_loop *loop, struct ev_io *watcher, int events)
 
 	(void)loop;
 	shared->current = stream;
-	shared->may_receive = true;
+	/* Fed events come in the same turn: with a receive for each, a fast peer would never let go. */
+	shared->may_receive = (events & (EV_READ | EV_WRITE)) != 0;
 	shared->has_received = false;
 	dispatch(stream, events);
 	shared->current = NULL;
