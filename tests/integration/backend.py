@@ -241,11 +241,12 @@ def echo(connection):
 
 
 class FakeBackend:
-    """Listens on 127.0.0.1 or a Unix socket; `connections` holds all that were made."""
+    """Listens on a port of its own or a Unix socket; `connections` holds all that were made."""
 
-    def __init__(self, name, unix_path=None):
+    def __init__(self, name, unix_path=None, host="127.0.0.1"):
         self.name = name
         self.unix_path = unix_path
+        self.host = host
         self.port = None
         self._alive = True
         if unix_path:
@@ -254,7 +255,8 @@ class FakeBackend:
             unix_path.chmod(0o777)
             self._listener.listen(1000)
         else:
-            self._listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._listener = socket.create_server((host, 0), family=family, backlog=1000)
             self.port = self._listener.getsockname()[1]
         self.reset()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -275,7 +277,9 @@ class FakeBackend:
 
     @property
     def address(self):
-        return f"unix:{self.unix_path}" if self.unix_path else f"127.0.0.1:{self.port}"
+        if self.unix_path:
+            return f"unix:{self.unix_path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def logins(self):
@@ -287,7 +291,7 @@ class FakeBackend:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            if sock.family == socket.AF_INET:
+            if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(self, sock)
             self.connections.append(connection)

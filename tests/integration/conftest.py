@@ -107,9 +107,10 @@ class Factory:
         self.running = []
 
     def __call__(self, backends, users=None, redis=None, limits_of_process=None, environment=None,
-                 plain=True, **changes):
+                 plain=True, port=None, extra_listeners=(), **changes):
         sections = make_sections(self.certificates, backends, users, redis, **changes)
-        gatepost = Gatepost(self.certificates, sections, limits_of_process, environment, plain)
+        gatepost = Gatepost(self.certificates, sections, limits_of_process, environment, plain,
+                            port, extra_listeners)
         self.running.append(gatepost)
         return gatepost
 

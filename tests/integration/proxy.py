@@ -64,16 +64,21 @@ def make_sections(certificates, backends, users=None, redis=None, **changes):
 
 
 class Gatepost:
-    """A running gatepost with a TLS listener on `tls_port` and one without TLS on `port`."""
+    """A running gatepost with a TLS listener on `tls_port` and one without TLS on `port`; further
+    ones as told, where {port} in an address stands for `extra_port`."""
 
-    def __init__(self, certificates, sections, limits=None, environment=None, plain=True):
+    def __init__(self, certificates, sections, limits=None, environment=None, plain=True,
+                 port=None, extra_listeners=()):
         self.ca = certificates.ca
         self.folder = short_folder("proxy")
-        self.tls_port, self.port = free_port(), free_port()
+        self.tls_port, self.port, self.extra_port = free_port(), port or free_port(), free_port()
         self.sections = dict(sections)
-        self.sections.setdefault("listener", [
+        self.sections["listener"] = [
             {"address": f"127.0.0.1:{self.tls_port}"},
-            {"address": f"127.0.0.1:{self.port}", "tls": "none", "allow_plaintext": plain}])
+            {"address": f"127.0.0.1:{self.port}", "tls": "none", "allow_plaintext": plain}]
+        for extra in extra_listeners:
+            address = extra["address"].replace("{port}", str(self.extra_port))
+            self.sections["listener"].append({**extra, "address": address})
         self.config = self.folder / "gatepost.toml"
         self.config.write_text(toml(self.sections))
         self.log_path = self.folder / "gatepost.log"

@@ -232,24 +232,3 @@ def test_case_is_kept_where_so_configured(start_gatepost, fb1):
     with gatepost.connect() as client:
         assert client.status("a", "LOGIN U1 pw") == "NO"
         assert client.status("b", "LOGIN u1 pw") == "OK"
-
-
-def test_backend_on_a_unix_socket_and_by_name(start_gatepost, tmp_path_factory, fb1):
-    from backend import FakeBackend
-    from servers import short_folder
-    import shutil
-
-    folder = short_folder("unix")
-    unix = FakeBackend("UNIX", folder / "imap.sock")
-    try:
-        gatepost = start_gatepost({"unix": unix.address, "named": f"localhost:{fb1.port}"},
-                                  {"u1": "unix", "u2": "named"})
-        with gatepost.connect() as client:
-            client.login("u1")
-            assert b"UNIX" in client.command("b", "NOOP")[-1]
-        with gatepost.connect() as client:
-            client.login("u2")
-            assert b"FB1" in client.command("b", "NOOP")[-1]
-    finally:
-        unix.close()
-        shutil.rmtree(folder)

@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -225,6 +226,35 @@ def test_c123_append_of_20_mib(proxy, large_message, plus):
         assert client.read_until("f")[-1].startswith(b"f OK")
 
 
+@BOTH
+def test_c120_compress(proxy, mail1, tls):
+    """COMPRESS DEFLATE between client and backend, with a command right behind it."""
+    mail1.seed("real")
+    with proxy.connect(tls=tls) as client:
+        client.login("real", PASSWORD)
+        packer = zlib.compressobj(wbits=-15)
+        unpacker = zlib.decompressobj(wbits=-15)
+
+        def pack(data):
+            return packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+        def read_until(ending):
+            data = b""
+            while not data.endswith(ending):
+                data += unpacker.decompress(client.receive())
+            return data
+
+        client.send(b"c COMPRESS DEFLATE\r\n")
+        assert client.read_until("c")[-1].startswith(b"c OK")
+        client.send(pack(b"d NOOP\r\ne SELECT INBOX\r\n"))
+        answer = read_until(b"\r\n")
+        while b"e OK" not in answer:
+            answer += read_until(b"\r\n")
+        assert answer.startswith(b"d OK") and b" EXISTS\r\n" in answer
+        client.send(pack(b"f LOGOUT\r\n"))
+        assert b"* BYE" in read_until(b"\r\n")
+
+
 # --- Ends ---
 
 
@@ -296,13 +326,16 @@ def test_client_cut_without_close_notify(proxy, enter, fb1):
 
 
 @BOTH
-def test_half_closed_session_ends_in_time(enter, tls):
-    """close_timeout bounds how long a backend may keep a session whose client has left."""
+def test_half_closed_session_ends_in_time(proxy, enter, tls):
+    """close_timeout bounds how long a backend may keep a session whose client has left; and the
+    waiting costs no time."""
     client = enter(tls, lambda connection: (connection.read_to_end(), time.sleep(8)))
+    cpu = proxy.cpu_seconds()
     client.shutdown()
     started = time.monotonic()
     client.read_to_end(timeout=6)
     assert time.monotonic() - started < 5
+    assert proxy.cpu_seconds() - cpu < 0.2
 
 
 def rounds_of_resets(proxy, count, work):
@@ -396,7 +429,10 @@ def test_slow_client_holds_the_backend_up(proxy, enter, tls):
 
     resident = proxy.resident_kib()
     client = enter(tls, session, receive_buffer=65536)
-    time.sleep(1)
+    time.sleep(0.5)
+    cpu = proxy.cpu_seconds()
+    time.sleep(0.5)
+    assert proxy.cpu_seconds() - cpu < 0.1
     assert progress[0] < 25 * MIB
     assert proxy.resident_kib() - resident < (100_000 if is_sanitized() else 1024)
     assert client.read_exactly(len(data)) == data
@@ -427,7 +463,10 @@ def test_slow_backend_holds_the_client_up(proxy, enter, tls):
     resident = proxy.resident_kib()
     client = enter(tls, session)
     thread = Thread(upload)
-    time.sleep(1)
+    time.sleep(0.5)
+    cpu = proxy.cpu_seconds()
+    time.sleep(0.5)
+    assert proxy.cpu_seconds() - cpu < 0.1
     assert progress[0] < 25 * MIB
     assert proxy.resident_kib() - resident < (100_000 if is_sanitized() else 1024)
     read_now.set()
