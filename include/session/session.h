@@ -4,13 +4,14 @@
  * exactly one phase, and each phase is a list, so that the length of a list is the gauge.
  *
  *   handshake -> greeted -> routing -> connecting -> greeting -> authenticating -> relaying
- *                  ^ |         |           |            |              |              |  |
- *                  | |         +-----------+-----+------+--------------+              |  half
- *                  | |                           v                                    |  |
- *                  +-(---------------------- refusing                                 |  |
- *                    v                                                                v  v
- *                    +------------------------------------------------------------> closing
- *                                               (from any phase) -----------------> closed
+ *                 |  ^        | |           |            |              | |          |    |
+ *                 |  |        | |           |            |              | |          |  half
+ *                 |  +--------(-+-----------+------------+--------------(-+          |  closed
+ *                 |  |        v                                         v            |    |
+ *                 |  +----------------------- refusing -----------------             |    |
+ *                 v                                                                  v    v
+ *                 +---------- (and from any step of a login) ----------------------> closing
+ *                                               (from any phase) ------------------> closed
  */
 #ifndef GATEPOST_SESSION_SESSION_H
 #define GATEPOST_SESSION_SESSION_H
