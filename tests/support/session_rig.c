@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -65,6 +66,14 @@ static int connect_to(int listening)
 	assert_true(connect(fd, (struct sockaddr *)&address, length) == 0 ||
 		    errno == EINPROGRESS);
 	return fd;
+}
+
+/* What a peer says shall leave at once, even if a reset follows. */
+static void send_at_once(int fd)
+{
+	int one = 1;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
 static unsigned free_port(void)
@@ -302,6 +311,7 @@ static void connect_client(struct session_rig *rig, size_t listener, struct rig_
 	int fd;
 
 	*client = (struct rig_peer){.fd = connect_to(rig->front)};
+	send_at_once(client->fd);
 	do {
 		fd = accept4(rig->front, (struct sockaddr *)&from, &length,
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -344,7 +354,11 @@ static bool has_accepted(struct session_rig *rig, const void *context)
 	(void)rig;
 	accepting->peer->fd =
 		accept4(accepting->listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	return accepting->peer->fd >= 0;
+	if (accepting->peer->fd < 0) {
+		return false;
+	}
+	send_at_once(accepting->peer->fd);
+	return true;
 }
 
 void rig_accept(struct session_rig *rig, int listening, struct rig_peer *peer)
