@@ -264,6 +264,7 @@ void session_accept(struct session_set *set, const struct config_listener *liste
 	}
 	session = session_new(set, listener, peer);
 	if (session == NULL) {
+		set->closed[CLOSE_NO_MEMORY]++;
 		limit_give(set->house.limit);
 		close(fd);
 		return;
