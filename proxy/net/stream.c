@@ -443,7 +443,7 @@ static enum stream_read_result no_record(struct stream *stream, int outcome, str
 }
 
 /* One record is at most 16 KiB; several are gathered, so that they go on in one system call. What
- * stops a read that has gathered something is met again by the next. */
+ * has gathered something does not go to the socket again: a reset would be told only once. */
 static enum stream_read_result read_tls(struct stream *stream, void *bytes, size_t size,
 					size_t *count, struct error *error)
 {
@@ -451,7 +451,7 @@ static enum stream_read_result read_tls(struct stream *stream, void *bytes, size
 
 	ERR_clear_error();
 	errno = 0;
-	while (filled < size) {
+	while (filled < size && (filled == 0 || has_input(stream))) {
 		int outcome = SSL_read(stream->tls, (uint8_t *)bytes + filled, (int)(size - filled));
 
 		if (outcome <= 0) {

@@ -5,6 +5,7 @@
 #include "support/stream_world.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -160,6 +161,7 @@ void stream_world_pair(bool small, int *ours, int *theirs)
 				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t length = sizeof(address);
 	int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int on = 1;
 
 	assert_true(listening >= 0);
 	if (small) {
@@ -175,6 +177,7 @@ void stream_world_pair(bool small, int *ours, int *theirs)
 	assert_int_equal(connect(*theirs, (struct sockaddr *)&address, length), 0);
 	*ours = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	assert_true(*ours >= 0);
+	assert_int_equal(setsockopt(*theirs, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
 	close(listening);
 }
 
