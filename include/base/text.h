@@ -18,6 +18,9 @@ bool text_equal_nocase(const void *bytes, size_t length, const char *word);
 /* text_starts_nocase tells whether `bytes` begins with `word`, folded the same way. */
 bool text_starts_nocase(const void *bytes, size_t length, const char *word);
 
+/* text_fold is the byte in lower case, where it is one of A-Z. */
+uint8_t text_fold(uint8_t byte);
+
 /* text_lower folds A-Z in place. */
 void text_lower(char *text);
 

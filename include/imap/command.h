@@ -36,14 +36,16 @@ enum command_form {
 	COMMAND_FORM_NONE,      /* no arguments */
 	COMMAND_FORM_STRINGS,   /* atoms, quoted strings, literals; kept */
 	COMMAND_FORM_ATOMS,     /* atoms only; kept */
-	COMMAND_FORM_ID,        /* NIL or a list of pairs; checked, not kept */
+	COMMAND_FORM_ID,        /* NIL or a list of pairs; checked, and kept_field kept */
 	COMMAND_FORM_FORBIDDEN, /* known but not now: skipped unread, ends COMMAND_FORBIDDEN */
 };
 
 /* struct command_shape is what a command looks like. `fewest` and `most` count the arguments of
- * COMMAND_FORM_STRINGS and COMMAND_FORM_ATOMS. A limit of 0 is the default. */
+ * COMMAND_FORM_STRINGS and COMMAND_FORM_ATOMS. Of COMMAND_FORM_ID the value of `kept_field`, in
+ * lower case, becomes the only argument where the list has it. A limit of 0 is the default. */
 struct command_shape {
 	const char *name;
+	const char *kept_field;
 	enum command_form form;
 	uint8_t fewest;
 	uint8_t most;
@@ -104,6 +106,8 @@ struct command {
 	bool in_list;
 	uint8_t item_count;   /* of the ID list */
 	uint32_t item_length; /* of the ID item */
+	bool item_matches;    /* the ID field is kept_field so far */
+	bool item_kept;       /* the ID value is its */
 };
 
 /* command_init waits for the first command. `shapes` is borrowed; `line_max` bounds a line without

@@ -64,6 +64,10 @@ const struct credentials *preauth_credentials(const struct preauth *preauth);
 const char *preauth_tag(const struct preauth *preauth);
 bool preauth_asked_capability(const struct preauth *preauth);
 
+/* preauth_proxy_ttl tells how many more proxies the client's login may pass, where its ID said so
+ * (Dovecot's x-proxy-ttl). False, and `ttl` untouched, where it did not. */
+bool preauth_proxy_ttl(const struct preauth *preauth, unsigned *ttl);
+
 /* preauth_refuse answers the pending login with `TAG NO [CODE] TEXT`, wipes the credentials, and
  * returns to the not-authenticated state. */
 void preauth_refuse(struct preauth *preauth, const struct refusal *refusal, struct buffer *reply);

@@ -9,7 +9,7 @@
 #include "base/base.h"
 #include "base/buffer.h"
 
-static uint8_t fold(uint8_t byte)
+uint8_t text_fold(uint8_t byte)
 {
 	return byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte + ('a' - 'A')) : byte;
 }
@@ -23,7 +23,7 @@ bool text_starts_nocase(const void *bytes, size_t length, const char *word)
 		return false;
 	}
 	for (size_t i = 0; i < word_length; i++) {
-		if (fold(text[i]) != fold((uint8_t)word[i])) {
+		if (text_fold(text[i]) != text_fold((uint8_t)word[i])) {
 			return false;
 		}
 	}
@@ -38,7 +38,7 @@ bool text_equal_nocase(const void *bytes, size_t length, const char *word)
 void text_lower(char *text)
 {
 	for (; *text != '\0'; text++) {
-		*text = (char)fold((uint8_t)*text);
+		*text = (char)text_fold((uint8_t)*text);
 	}
 }
 

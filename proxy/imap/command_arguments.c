@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The arguments of a command, byte by byte: atoms, quoted strings and literals that are kept, or
- * the list of an ID, which is checked as it passes and never kept.
+ * the list of an ID, which is checked as it passes and of which one value at most is kept.
  */
 #include "command_internal.h"
 
 #include <string.h>
+
+#include "base/text.h"
 
 enum argument_state {
 	ARGUMENT_START, /* behind a space, or behind the '(' of a list */
@@ -27,15 +29,45 @@ static bool is_id(const struct command *command)
 }
 
 /* Items of an ID list come in pairs: the first, third ... is a field, the others are values. */
-static size_t id_item_max(const struct command *command)
+static bool is_id_field(const struct command *command)
 {
-	return command->item_count % 2 == 1 ? COMMAND_ID_FIELD_MAX : COMMAND_ID_VALUE_MAX;
+	return command->item_count % 2 == 1;
 }
 
-static enum command_fault count_id_octets(struct command *command, size_t length)
+static size_t id_item_max(const struct command *command)
 {
+	return is_id_field(command) ? COMMAND_ID_FIELD_MAX : COMMAND_ID_VALUE_MAX;
+}
+
+static bool continues_field(const char *field, size_t offset, const uint8_t *octets, size_t length)
+{
+	if (offset + length > strlen(field)) {
+		return false;
+	}
+	for (size_t i = 0; i < length; i++) {
+		if (text_fold(octets[i]) != (uint8_t)field[offset + i]) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static enum command_fault id_octets(struct command *command, const uint8_t *octets, size_t length)
+{
+	size_t offset = command->item_length;
+
 	command->item_length += (uint32_t)length;
-	return command->item_length > id_item_max(command) ? COMMAND_TOO_BIG : COMMAND_FINE;
+	if (command->item_length > id_item_max(command)) {
+		return COMMAND_TOO_BIG;
+	}
+	if (is_id_field(command)) {
+		command->item_matches =
+			command->item_matches &&
+			continues_field(command->shape->kept_field, offset, octets, length);
+	} else if (command->item_kept && !buffer_append(&command->stored, octets, length)) {
+		return COMMAND_NO_MEMORY;
+	}
+	return COMMAND_FINE;
 }
 
 static size_t stored_max(const struct command *command)
@@ -46,7 +78,7 @@ static size_t stored_max(const struct command *command)
 enum command_fault command_keep(struct command *command, const uint8_t *bytes, size_t length)
 {
 	if (is_id(command)) {
-		return count_id_octets(command, length);
+		return id_octets(command, bytes, length);
 	}
 	if (length > stored_max(command) - command->stored.length) {
 		return COMMAND_TOO_BIG;
@@ -54,16 +86,36 @@ enum command_fault command_keep(struct command *command, const uint8_t *bytes, s
 	return buffer_append(&command->stored, bytes, length) ? COMMAND_FINE : COMMAND_NO_MEMORY;
 }
 
-void command_open_argument(struct command *command)
+static void keep_argument(struct command *command)
 {
-	if (is_id(command)) {
-		command->item_count++;
-		command->item_length = 0;
-		return;
-	}
 	invariant(command->argument_count < COMMAND_ARGUMENTS_MAX);
 	command->argument_start[command->argument_count] = command->stored.length;
 	command->argument_count++;
+}
+
+/* The first value of the field that the shape asks for is kept. */
+static void open_id_item(struct command *command)
+{
+	const char *field = command->shape->kept_field;
+	bool found = command->item_matches && field != NULL &&
+		     command->item_length == strlen(field) && command->argument_count == 0;
+
+	command->item_count++;
+	command->item_length = 0;
+	command->item_kept = !is_id_field(command) && found;
+	command->item_matches = is_id_field(command) && field != NULL;
+	if (command->item_kept) {
+		keep_argument(command);
+	}
+}
+
+void command_open_argument(struct command *command)
+{
+	if (is_id(command)) {
+		open_id_item(command);
+	} else {
+		keep_argument(command);
+	}
 }
 
 /* The only atom in an ID is NIL: as a value, or instead of the list. */

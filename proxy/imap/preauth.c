@@ -23,12 +23,17 @@ _Static_assert(PREAUTH_TAG_MAX == COMMAND_TAG_MAX, "one limit of two names");
 /* A response of the longest line, behind the mechanism's name. */
 #define SASL_STORED_MAX (PREAUTH_SASL_LINE_MAX + 64)
 
+/* More digits than any number of proxies has. */
+#define PROXY_TTL_DIGITS 4
+
 struct preauth {
 	const struct preauth_settings *settings;
 	struct command command;
 	struct credentials credentials;
 	uint8_t bad_in_a_row;
 	uint8_t bad_in_all;
+	bool has_proxy_ttl;
+	unsigned proxy_ttl;
 	bool asked_capability;
 	bool heard;       /* the first byte has arrived */
 	bool spoke_imap;  /* the first command is over, and no other protocol's */
@@ -38,11 +43,15 @@ struct preauth {
 /* The places of the commands in both tables. */
 enum verb { VERB_CAPABILITY, VERB_NOOP, VERB_LOGOUT, VERB_ID, VERB_LOGIN, VERB_AUTHENTICATE };
 
+#define ID_SHAPE \
+	{.name = "ID", .kept_field = "x-proxy-ttl", .form = COMMAND_FORM_ID, \
+	 .line_max = COMMAND_ID_LINE_MAX}
+
 static const struct command_shape shapes_with_secrets[] = {
 	[VERB_CAPABILITY] = {.name = "CAPABILITY", .form = COMMAND_FORM_NONE},
 	[VERB_NOOP] = {.name = "NOOP", .form = COMMAND_FORM_NONE},
 	[VERB_LOGOUT] = {.name = "LOGOUT", .form = COMMAND_FORM_NONE},
-	[VERB_ID] = {.name = "ID", .form = COMMAND_FORM_ID, .line_max = COMMAND_ID_LINE_MAX},
+	[VERB_ID] = ID_SHAPE,
 	[VERB_LOGIN] = {.name = "LOGIN", .form = COMMAND_FORM_STRINGS, .fewest = 2, .most = 2},
 	[VERB_AUTHENTICATE] =
 		{
@@ -59,7 +68,7 @@ static const struct command_shape shapes_without_secrets[] = {
 	[VERB_CAPABILITY] = {.name = "CAPABILITY", .form = COMMAND_FORM_NONE},
 	[VERB_NOOP] = {.name = "NOOP", .form = COMMAND_FORM_NONE},
 	[VERB_LOGOUT] = {.name = "LOGOUT", .form = COMMAND_FORM_NONE},
-	[VERB_ID] = {.name = "ID", .form = COMMAND_FORM_ID, .line_max = COMMAND_ID_LINE_MAX},
+	[VERB_ID] = ID_SHAPE,
 	[VERB_LOGIN] = {.name = "LOGIN", .form = COMMAND_FORM_FORBIDDEN},
 	[VERB_AUTHENTICATE] = {.name = "AUTHENTICATE", .form = COMMAND_FORM_FORBIDDEN},
 };
@@ -182,8 +191,38 @@ static enum preauth_verdict run_logout(struct preauth *preauth, struct buffer *r
 	return PREAUTH_LOGOUT;
 }
 
+/* A proxy in front of us says how many more a login may pass. Anybody may say so: a small number
+ * stops nobody's logins but their own. */
+static void learn_proxy_ttl(struct preauth *preauth)
+{
+	size_t length = 0;
+	const uint8_t *digits = command_argument(&preauth->command, 0, &length);
+	unsigned ttl = 0;
+
+	if (digits == NULL || length == 0 || length > PROXY_TTL_DIGITS) {
+		return;
+	}
+	for (size_t i = 0; i < length; i++) {
+		if (digits[i] < '0' || digits[i] > '9') {
+			return;
+		}
+		ttl = ttl * 10 + (digits[i] - '0');
+	}
+	preauth->has_proxy_ttl = true;
+	preauth->proxy_ttl = ttl;
+}
+
+bool preauth_proxy_ttl(const struct preauth *preauth, unsigned *ttl)
+{
+	if (preauth->has_proxy_ttl) {
+		*ttl = preauth->proxy_ttl;
+	}
+	return preauth->has_proxy_ttl;
+}
+
 static enum preauth_verdict run_id(struct preauth *preauth, struct buffer *reply)
 {
+	learn_proxy_ttl(preauth);
 	buffer_append_text(reply, "* ID (\"name\" \"gatepost\")\r\n");
 	answer(reply, &preauth->command, "OK ID completed.");
 	return PREAUTH_MORE;

@@ -656,6 +656,45 @@ static void test_asked_capability(void **state)
 	buffer_done(&reply);
 }
 
+struct ttl_case {
+	const char *input;
+	bool told;
+	unsigned ttl;
+};
+
+/* C98: how a proxy in front of us keeps a login from going round for ever. */
+static void test_proxy_ttl(void **state)
+{
+	static const struct ttl_case cases[] = {
+		{"a NOOP\r\n", false, 7},
+		{"a ID NIL\r\n", false, 7},
+		{"a ID (\"x-proxy-ttl\" \"3\")\r\n", true, 3},
+		{"a ID (\"name\" \"x\" \"X-Proxy-TTL\" \"0\")\r\n", true, 0},
+		{"a ID (\"x-proxy-ttl\" \"9999\")\r\n", true, 9999},
+		{"a ID (\"x-proxy-ttl\" \"10000\")\r\n", false, 7},
+		{"a ID (\"x-proxy-ttl\" \"-1\")\r\n", false, 7},
+		{"a ID (\"x-proxy-ttl\" \"\")\r\n", false, 7},
+		{"a ID (\"x-proxy-ttl\" NIL)\r\n", false, 7},
+		{"a ID (\"x-proxy-ttl\" \"2\")\r\nb ID NIL\r\n", true, 2},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_length(cases); i++) {
+		struct preauth *preauth = preauth_new(&with_tls);
+		struct buffer input = {0};
+		struct buffer reply = {0};
+		unsigned ttl = 7;
+
+		buffer_append_text(&input, cases[i].input);
+		assert_int_equal(preauth_feed(preauth, &input, &reply), PREAUTH_MORE);
+		assert_int_equal(preauth_proxy_ttl(preauth, &ttl), cases[i].told);
+		assert_int_equal(ttl, cases[i].ttl);
+		preauth_free(preauth);
+		buffer_done(&input);
+		buffer_done(&reply);
+	}
+}
+
 static void test_refusals(void **state)
 {
 	static const struct refusal plain = {NULL, "Go away."};
@@ -713,6 +752,7 @@ int main(void)
 		cmocka_unit_test(test_not_abuse),
 		cmocka_unit_test(test_leaves_the_rest),
 		cmocka_unit_test(test_asked_capability),
+		cmocka_unit_test(test_proxy_ttl),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_exhausted_memory),
 	};
