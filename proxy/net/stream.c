@@ -466,19 +466,28 @@ static enum stream_read_result read_tls(struct stream *stream, void *bytes, size
 	return STREAM_READ_BYTES;
 }
 
+static enum stream_read_result read_either(struct stream *stream, void *bytes, size_t size,
+					   size_t *count, struct error *error)
+{
+	return stream->tls == NULL ? read_plain(stream, bytes, size, count, error)
+				   : read_tls(stream, bytes, size, count, error);
+}
+
 enum stream_read_result stream_read(struct stream *stream, void *bytes, size_t size, size_t *count,
 				    struct error *error)
 {
+	struct stream_loop *shared = stream->shared;
 	enum stream_read_result result;
 
 	invariant(stream->phase == STREAM_OPEN && size > 0 && size <= STREAM_CHUNK_MAX);
-	if (stream->shared->current != stream) {
-		stream->shared->may_receive = true;
-	}
-	if (stream->tls == NULL) {
-		result = read_plain(stream, bytes, size, count, error);
+	if (shared->current == stream) {
+		result = read_either(stream, bytes, size, count, error);
 	} else {
-		result = read_tls(stream, bytes, size, count, error);
+		bool others = shared->may_receive;
+
+		shared->may_receive = true;
+		result = read_either(stream, bytes, size, count, error);
+		shared->may_receive = others;
 	}
 	settle(stream); /* TLS may have answered a KeyUpdate, or sent an alert */
 	return result;

@@ -641,6 +641,52 @@ static void test_shared_buffers(void **state)
 	}
 }
 
+static struct line *disturbed;
+static struct line *silent;
+
+/* Reading another stream in the event of one gives neither a further receive. */
+static void read_between(struct stream_owner *owner)
+{
+	uint8_t bytes[1000];
+	size_t count = 0;
+
+	while (stream_read(&owner->stream, bytes, sizeof(bytes), &count, NULL) ==
+	       STREAM_READ_BYTES) {
+		assert_true(buffer_append(&owner->received, bytes, count));
+	}
+	tls_peer_write(&disturbed->peer, pattern + 100, 100, 0);
+	send_all(disturbed);
+	assert_int_equal(stream_read(&silent->owner.stream, bytes, 10, &count, NULL),
+			 STREAM_READ_BYTES);
+	assert_int_equal(stream_read(&owner->stream, bytes, sizeof(bytes), &count, NULL),
+			 STREAM_READ_LATER);
+	owner->on_readable = NULL;
+}
+
+static void test_one_receive_in_spite_of_others(void **state)
+{
+	struct line lines[2] = {{.owner.on_readable = read_between}, {.owner.quiet = true}};
+	uint8_t bytes[10];
+	size_t count = 0;
+
+	for (int i = 0; i < 2; i++) {
+		open_line(&lines[i], *state, TLS1_3_VERSION, false);
+		lines[i].peer.hand_written = true;
+	}
+	for (int i = 0; i < 2; i++) {
+		tls_peer_write(&lines[i].peer, pattern, 100, 10);
+		send_all(&lines[i]);
+	}
+	disturbed = &lines[0];
+	silent = &lines[1];
+	assert_int_equal(stream_read(&lines[1].owner.stream, bytes, 10, &count, NULL),
+			 STREAM_READ_BYTES);
+	stream_world_until_received(lines[0].world, &lines[0].owner.received, 200);
+	check_received(&lines[0], 200);
+	close_line(&lines[0]);
+	close_line(&lines[1]);
+}
+
 /* A worker's whole day in short: the plaintext of one goes to the other, and back, each way through
  * a socket that takes little. */
 static void pass_on(struct stream_owner *owner)
@@ -791,6 +837,7 @@ int main(void)
 		TEST(test_reset_behind_held_bytes),
 		TEST(test_last_words),
 		TEST(test_shared_buffers),
+		TEST(test_one_receive_in_spite_of_others),
 		TEST(test_relaying),
 		TEST(test_closing_in_ready),
 		TEST(test_closing_in_failed),
