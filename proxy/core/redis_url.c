@@ -130,8 +130,7 @@ static bool cut_database(struct parts *parts, struct error *error)
 static bool parse_place(struct endpoint *address, const struct parts *parts, struct error *error)
 {
 	if (!parts->local) {
-		return (strncmp(parts->place, "unix:", 5) != 0 &&
-			endpoint_parse(address, parts->place, REDIS_PORT, NULL)) ||
+		return endpoint_parse(address, parts->place, REDIS_PORT, NULL) ||
 		       error_set(error, "has no good address: redis://HOST, redis://HOST:PORT or "
 					"redis://[IPv6]:PORT");
 	}

@@ -310,6 +310,7 @@ static void test_quantities(void **state)
 		{quantity_time, "5m30s"},
 		{quantity_time, "18446744073709551616ms"},
 		{quantity_time, "18446744073709552s"},
+		{quantity_time, "40000000000000000000ms"},
 		{quantity_time, "99999999999999999999999999d"},
 		{quantity_bytes, "1KB"},
 		{quantity_bytes, "1kib"},

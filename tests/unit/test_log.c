@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../proxy/core/log_internal.h"
@@ -414,6 +416,7 @@ static void slow_reader(bool blocking)
 	assert_int_equal(lines + lost, COUNT);
 	assert_true(lost > 0);
 	assert_true(lines * 400 < LOG_QUEUE_MAX + (1 << 17)); /* and what the pipe held */
+	assert_true(lines * 480 > LOG_QUEUE_MAX / 2);
 }
 
 static void test_slow_reader(void **state)
@@ -478,22 +481,86 @@ static void test_full_disk(void **state)
 		char wanted[32];
 
 		stderr_is(full);
-		log_info("dropped", log_number("n", i));
+		for (int j = 0; j < 3; j++) {
+			log_info("dropped", log_number("n", i));
+		}
 		poll(NULL, 0, i);
 		stderr_is(file);
 		log_info("kept", log_number("n", i));
-		logged += 2;
+		logged += 4;
 		snprintf(wanted, sizeof(wanted), "event=\"kept\" n=%d\n", i);
 		wait_for(file, wanted);
 			text = read_whole(file);
+		/* What is owed is told before the next line. */
+		assert_string_equal(text + strlen(text) - strlen(wanted), wanted);
 		count_told(text, &lines, &lost);
 		free(text);
+		assert_int_equal(lines + lost, logged);
 	}
 	log_close();
 	assert_true(lost > 0);
-	assert_int_equal(lines + lost, logged);
 	dup2(stderr_saved, STDERR_FILENO);
 	close(full);
+	close(file);
+}
+
+static off_t size_of(int file)
+{
+	struct stat status;
+
+	assert_int_equal(fstat(file, &status), 0);
+	return status.st_size;
+}
+
+static void limit_size(off_t size)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_FSIZE, &limit);
+	limit.rlim_cur = size < 0 ? limit.rlim_max : (rlim_t)size;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A line of which only a part fits is ended before the next one begins. Tried, as above, until the
+ * thread has failed in time. */
+static void test_torn_line(void **state)
+{
+	char long_text[300];
+	int file = scratch_file();
+	bool told = false;
+
+	(void)state;
+	memset(long_text, 'x', sizeof(long_text) - 1);
+	long_text[sizeof(long_text) - 1] = '\0';
+	stderr_is(file);
+	log_open(CONFIG_LOG_INFO, CONFIG_LOG_LOGFMT);
+	for (int i = 1; i <= 500 && !told; i++) {
+		off_t size = size_of(file) + 100;
+		char wanted[32];
+		char *text;
+
+		limit_size(size);
+		log_info("torn", log_text("text", long_text));
+		for (int j = 0; j < 500 && size_of(file) < size; j++) {
+			poll(NULL, 0, 10);
+		}
+		assert_int_equal(size_of(file), size);
+		poll(NULL, 0, i);
+		limit_size(-1);
+		log_info("kept", log_number("n", i));
+		snprintf(wanted, sizeof(wanted), "event=\"kept\" n=%d\n", i);
+		wait_for(file, wanted);
+		text = read_whole(file);
+		told = strstr(text, "event=\"log lines lost\" lost=1\n") != NULL;
+		for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+			assert_int_equal(strncmp(line, "time=", 5), 0);
+			assert_null(strstr(line + 5, "time="));
+		}
+		free(text);
+	}
+	log_close();
+	assert_true(told);
+	dup2(stderr_saved, STDERR_FILENO);
 	close(file);
 }
 
@@ -521,6 +588,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_slow_reader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_reader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_torn_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_stderr, setup, teardown),
 	};
 

@@ -212,6 +212,21 @@ static void test_depth_behind_strings(void **state)
 	}
 }
 
+/* The quotes that a long string may end with are its own: no other string begins there. */
+static void test_depth_behind_quotes(void **state)
+{
+	static const struct nesting text = {"x = [ '''a'''', ", "[", "1", "]", "]\n"};
+	char *good = nest(&text, TOML_DEPTH_MAX - 1);
+	char *deep = nest(&text, TOML_DEPTH_MAX);
+
+	(void)state;
+	toml_free(parse(good));
+	assert_int_equal(toml_too_deep(good, strlen(good)).line, 0);
+	assert_int_equal(toml_too_deep(deep, strlen(deep)).line, 1);
+	free(good);
+	free(deep);
+}
+
 /* Outside ASCII, wherever the library looks for a blank: never a blank, and a fault where no quotes
  * surround it. */
 static void test_foreign(void **state)
@@ -259,6 +274,7 @@ int main(void)
 		cmocka_unit_test(test_depth_huge),
 		cmocka_unit_test(test_depth_of_strings),
 		cmocka_unit_test(test_depth_behind_strings),
+		cmocka_unit_test(test_depth_behind_quotes),
 		cmocka_unit_test(test_foreign),
 	};
 
