@@ -78,7 +78,7 @@ static bool bind_ip(const struct addr *address, int *fds, unsigned count)
 
 static bool is_stale(const struct sockaddr_un *address)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	bool refused;
 
 	if (fd < 0) {
