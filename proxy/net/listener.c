@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -76,6 +77,15 @@ static bool bind_ip(const struct addr *address, int *fds, unsigned count)
 	return true;
 }
 
+static bool is_socket(const char *path)
+{
+	struct stat found;
+
+	return lstat(path, &found) == 0 && S_ISSOCK(found.st_mode);
+}
+
+/* A socket that nobody listens on. Connecting to any other kind of file is refused too, and that
+ * file is somebody's. */
 static bool is_stale(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -87,7 +97,7 @@ static bool is_stale(const struct sockaddr_un *address)
 	refused = connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0 &&
 		  errno == ECONNREFUSED;
 	close(fd);
-	return refused;
+	return refused && is_socket(address->sun_path);
 }
 
 static bool bind_unix(const char *path, int *fds, unsigned count)
