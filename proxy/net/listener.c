@@ -136,10 +136,27 @@ bool listener_bind(const struct endpoint *endpoint, int *fds, unsigned count, st
 	return error_set(error, "cannot listen on %.120s: %s", text, strerror(errno));
 }
 
-static bool is_exhaustion(int error_number)
+enum accept_failure { ACCEPT_NONE_WAITING, ACCEPT_CONNECTION_GONE, ACCEPT_IMPOSSIBLE };
+
+/* accept(2) also reports what has already happened to the connection that it would have given. */
+static enum accept_failure kind_of_failure(int error_number)
 {
-	return error_number == EMFILE || error_number == ENFILE || error_number == ENOBUFS ||
-	       error_number == ENOMEM;
+	switch (error_number) {
+	case EAGAIN:
+		return ACCEPT_NONE_WAITING;
+	case EINTR:
+	case ECONNABORTED:
+	case EPROTO:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case ENONET:
+	case ENOPROTOOPT:
+		return ACCEPT_CONNECTION_GONE;
+	default: /* EMFILE, ENFILE, ENOBUFS, ENOMEM, and what nobody thought of */
+		return ACCEPT_IMPOSSIBLE;
+	}
 }
 
 /* Nothing can be accepted for now, and the socket would report itself ready for ever: stop asking
@@ -166,11 +183,12 @@ static bool accept_one(struct listener *listener)
 			 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0) {
-		if (is_exhaustion(errno)) {
+		enum accept_failure failure = kind_of_failure(errno);
+
+		if (failure == ACCEPT_IMPOSSIBLE) {
 			pause_accepting(listener, errno);
 		}
-		/* What else may fail concerns one connection, which is gone already. */
-		return errno == ECONNABORTED || errno == EINTR;
+		return failure == ACCEPT_CONNECTION_GONE;
 	}
 	listener->exhausted = false;
 	addr_from_sockaddr(&peer, (const struct sockaddr *)&storage);
