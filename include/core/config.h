@@ -15,11 +15,10 @@
 #include "base/addr.h"
 #include "base/base.h"
 
-/* Bounds of the file itself, of what may be repeated in it, of a lookup command, and of a user
- * name once it is normalised. */
+/* Bounds of the file itself, of what may be repeated in it, of the words of a lookup command, and
+ * of a user name once it is normalised. */
 #define CONFIG_FILE_MAX (16 << 20)
 #define CONFIG_TABLES_MAX 4096
-#define CONFIG_LOOKUP_MAX 512
 #define CONFIG_LOOKUP_WORDS_MAX 16
 #define CONFIG_USER_MAX 255
 
@@ -95,8 +94,8 @@ struct config_backend {
 
 struct config_limits {
 	uint64_t handshake_timeout_ms; /* TLS handshake */
-	uint64_t login_timeout_ms; /* from accept to a successful login, whatever the client sends */
-	uint64_t close_timeout_ms; /* to flush and linger, and for the rest of a half-closed session */
+	uint64_t login_timeout_ms; /* from accept to a login, whatever the client sends */
+	uint64_t close_timeout_ms; /* to flush and linger, and the rest of a half-closed session */
 	uint64_t peer_timeout_ms;  /* TCP: a peer that acknowledges nothing for so long is gone */
 	uint64_t preauth_line;     /* bytes */
 	uint64_t failure_delay_ms; /* a refused login is answered so long after it was asked */
@@ -118,9 +117,9 @@ struct config {
 	int references; /* atomic; config.c only */
 };
 
-/* config_load reads and checks a file of at most CONFIG_FILE_MAX bytes. Every fault, not only the first, is written to `faults` as
- * a line `FILE:LINE:COL: what is wrong, what would be right`. NULL when there was one. The caller
- * owns one reference. Certificates are named here, and loaded by net/tls.h. */
+/* config_load reads and checks a file of at most CONFIG_FILE_MAX bytes. Every fault, not only the
+ * first, is written to `faults` as `FILE:LINE:COL: what is wrong, what would be right`. NULL when
+ * there was one. The caller owns one reference. Certificates are loaded by net/tls.h. */
 must_use struct config *config_load(const char *path, FILE *faults);
 
 /* config_load_text does the same for text in memory; `name` stands where the file's name would. */
@@ -141,8 +140,8 @@ struct config *config_ref(struct config *config);
 /* config_unref gives back one reference; the last one frees, wiping passwords. NULL is fine. */
 void config_unref(struct config *config);
 
-/* config_print writes the effective configuration as TOML. It reads back to the same values, but for
- * the Redis password, of which only "***" is shown. */
+/* config_print writes the effective configuration as TOML. It reads back to the same values, but
+ * for the Redis password, of which only "***" is shown. */
 void config_print(const struct config *config, FILE *out);
 
 /* config_dump_defaults writes every option with its default and its sentence, as TOML. */

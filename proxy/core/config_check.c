@@ -66,6 +66,7 @@ static void check_listeners(struct checking *checking)
 	if (array == NULL || (array->kind == TOML_ARRAY && array->child_count == 0)) {
 		faults_add(checking->faults, (struct toml_place){1, 1}, "no [[listener]]; add one "
 			   "with address = \"0.0.0.0:993\"");
+		return;
 	}
 	for (size_t i = 0; i < config->listener_count; i++) {
 		check_listener_twins(checking, array, i);
@@ -83,7 +84,7 @@ static void check_certificates(struct checking *checking)
 	const struct toml_node *array =
 		config_child(config_child(checking->root, "tls"), "certificate");
 
-	for (size_t i = 1; i < checking->config->tls.certificate_count; i++) {
+	for (size_t i = 1; array != NULL && i < checking->config->tls.certificate_count; i++) {
 		faults_add(checking->faults, array->children[i].place, "a second "
 			   "[[tls.certificate]]; this version takes one: remove the others");
 	}
@@ -94,7 +95,7 @@ static void check_backends(struct checking *checking)
 	const struct toml_node *array = config_child(checking->root, "backend");
 	const struct config_backend *backends = checking->config->backends;
 
-	for (size_t i = 1; i < checking->config->backend_count; i++) {
+	for (size_t i = 1; array != NULL && i < checking->config->backend_count; i++) {
 		for (size_t j = 0; j < i && backends[i].name != NULL; j++) {
 			if (backends[j].name == NULL ||
 			    strcmp(backends[i].name, backends[j].name) != 0) {

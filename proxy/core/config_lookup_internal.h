@@ -10,8 +10,8 @@
 #include "base/base.h"
 #include "base/error.h"
 
-/* config_lookup_check tells whether `text` is words separated by single spaces: a command that answers
- * one string or nil, with as many arguments as it takes, of which one has a placeholder. */
+/* config_lookup_check tells whether `text` is words separated by single spaces: a command that
+ * answers one string or nil, with as many arguments as it takes, of which one has a placeholder. */
 must_use bool config_lookup_check(const char *text, struct error *error);
 
 #endif

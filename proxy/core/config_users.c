@@ -108,8 +108,9 @@ static size_t read_backend(struct reading *reading, const struct toml_node *node
 
 	fault_quote(user, node->key, node->key_length);
 	if (node->kind != TOML_STRING) {
-		faults_add(reading->faults, node->place, "user \"%s\" must be the name of a backend "
-			   "in quotes, not %s%s", user, config_kind_name(node->kind),
+		faults_add(reading->faults, node->place,
+			   "user \"%s\" must be the name of a backend in quotes, not %s%s", user,
+			   config_kind_name(node->kind),
 			   node->kind == TOML_TABLE ? "; a user name with a dot needs quotes too"
 						    : "");
 		return config->backend_count;
@@ -155,9 +156,9 @@ static void report_twins(struct reading *reading)
 		const struct entry *first = entry - 1;
 
 		if (strcmp(entry->user.name, first->user.name) == 0) {
-			faults_add(reading->faults, entry->node->key_place, "user \"%s\" is the same "
-				   "as the one in line %u: both become the same name by user_case "
-				   "and default_domain; keep one",
+			faults_add(reading->faults, entry->node->key_place,
+				   "user \"%s\" is the same as the one in line %u: both become the "
+				   "same name by user_case and default_domain; keep one",
 				   fault_quote(quoted, entry->node->key, entry->node->key_length),
 				   first->node->key_place.line);
 		}

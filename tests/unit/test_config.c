@@ -31,7 +31,8 @@ static struct config *load_in(const char *section, const char *line)
 
 static void test_defaults(void **state)
 {
-	struct config *config = config_text_good(LISTENER "[[backend]]\nname='b'\naddress='h:143'\n");
+	struct config *config =
+		config_text_good(LISTENER "[[backend]]\nname='b'\naddress='h:143'\n");
 
 	(void)state;
 	assert_int_equal(config->process.workers, 0);
@@ -449,8 +450,9 @@ static void test_files(void **state)
 	snprintf(path, sizeof(path), "%s/c.toml", folder);
 
 	faults = load_path_faults(path);
-	snprintf(wanted, sizeof(wanted), "%s:1:1: cannot be read: No such file or directory; name a "
-		 "configuration file\n", path);
+	snprintf(wanted, sizeof(wanted),
+		 "%s:1:1: cannot be read: No such file or directory; name a configuration file\n",
+		 path);
 	assert_string_equal(faults, wanted);
 	free(faults);
 

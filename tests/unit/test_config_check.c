@@ -40,7 +40,8 @@ static void test_fault_keys(void **state)
 {
 	static const struct fault_row rows[] = {
 		{LISTENER "[process]\nworkrs = 4\n",
-		 "f:5:1: unknown key \"workrs\" in [process]; the nearest known one is \"workers\"\n"},
+		 "f:5:1: unknown key \"workrs\" in [process]; the nearest known one is "
+		 "\"workers\"\n"},
 		{LISTENER "[log]\n  zzzzzzzzzz = 4\n",
 		 "f:5:3: unknown key \"zzzzzzzzzz\" in [log]; known are level, format\n"},
 		{LISTENER "[proces]\n",
@@ -176,11 +177,11 @@ static void test_fault_lookup(void **state)
 		 "f:5:10: \"lookup\" begins with \"SET\", but must be a command that only reads: "
 		 "GET, HGET, GETRANGE or LINDEX\n"},
 		{LISTENER "[routing]\nlookup = \"GETDEL {user}\"\n",
-		 "f:5:10: \"lookup\" begins with \"GETDEL\", but must be a command that only reads: "
-		 "GET, HGET, GETRANGE or LINDEX\n"},
+		 "f:5:10: \"lookup\" begins with \"GETDEL\", but must be a command that only "
+		 "reads: GET, HGET, GETRANGE or LINDEX\n"},
 		{LISTENER "[routing]\nlookup = \"GET route\"\n",
-		 "f:5:10: \"lookup\" asks the same for everybody: write {user}, {local} or {domain} "
-		 "where the user belongs\n"},
+		 "f:5:10: \"lookup\" asks the same for everybody: write {user}, {local} or "
+		 "{domain} where the user belongs\n"},
 		{LISTENER "[routing]\nlookup = \"GET {usr}\"\n",
 		 "f:5:10: \"lookup\" has \"{usr}\", but only {user}, {local} and {domain} are "
 		 "filled in\n"},
@@ -220,20 +221,23 @@ static void test_fault_users(void **state)
 		{LISTENER "[routing.users]\nalice = \"mail9\"\n",
 		 "f:5:9: user \"alice\" lives on \"mail9\", but no [[backend]] has that name\n"},
 		{LISTENER "[routing.users]\nalice = \"m\"\nALICE = \"m\"\n" BACKEND,
-		 "f:6:1: user \"ALICE\" is the same as the one in line 5: both become the same name "
-		 "by user_case and default_domain; keep one\n"},
+		 "f:6:1: user \"ALICE\" is the same as the one in line 5: both become the same "
+		 "name by user_case and default_domain; keep one\n"},
 		{LISTENER "[routing]\ndefault_domain = \"x\"\n"
 			  "[routing.users]\n\"b@x\" = \"m\"\nb = \"m\"\n" BACKEND,
 		 "f:8:1: user \"b\" is the same as the one in line 7: both become the same name by "
 		 "user_case and default_domain; keep one\n"},
 		{LISTENER "[routing.users]\n\"\\u009B\" = \"\xC3\xA9\"\n"
-			  "0123456789012345678901234567890123456789012345678901234567890123 = \"x\"\n"
+			  "0123456789012345678901234567890123456789012345678901234567890123 = "
+			  "\"x\"\n"
 			  "01234567890123456789012345678901234567890123456789012345678901234 = "
 			  "\"x\"\n",
 		 "f:5:12: user \"??\" lives on \"??\", but no [[backend]] has that name\n"
-		 "f:6:68: user \"0123456789012345678901234567890123456789012345678901234567890123\" "
+		 "f:6:68: user "
+		 "\"0123456789012345678901234567890123456789012345678901234567890123\" "
 		 "lives on \"x\", but no [[backend]] has that name\n"
-		 "f:7:69: user \"0123456789012345678901234567890123456789012345678901234567890...\" "
+		 "f:7:69: user "
+		 "\"0123456789012345678901234567890123456789012345678901234567890...\" "
 		 "lives on \"x\", but no [[backend]] has that name\n"},
 		{LISTENER "[routing.users]\nbob.smith = \"m\"\ncarol = 3\n" BACKEND,
 		 "f:5:1: user \"bob\" must be the name of a backend in quotes, not a table; a user "
@@ -335,8 +339,8 @@ static void test_fault_order(void **state)
 		 "f:6:1: unknown key \"a\" in [[listener]]; known are address, tls, "
 		 "allow_plaintext\n"
 		 "f:8:5: user \"b\" lives on \"nobody\", but no [[backend]] has that name\n"
-		 "f:10:9: \"level\" must be \"error\", \"warn\", \"info\" or \"debug\", not a whole "
-		 "number\n"
+		 "f:10:9: \"level\" must be \"error\", \"warn\", \"info\" or \"debug\", not a "
+		 "whole number\n"
 		 "f:11:10: \"format\" must be \"logfmt\" or \"json\", not a whole number\n"
 		 "f:15:1: unknown key \"who\" in [[backend]]; known are name, address, send_id, "
 		 "ask_capability, connect_timeout, login_timeout\n"},

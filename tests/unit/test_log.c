@@ -463,8 +463,8 @@ static void wait_for(int file, const char *wanted)
 	fail_msg("never written: %s", wanted);
 }
 
-/* Lines that a full disk takes are owned up to once there is room. Nothing tells when the thread has
- * failed, so it is given one line more until it owns up; what adds up in the end is the same. */
+/* Lines that a full disk takes are owned up to once there is room. Nothing tells when the thread
+ * has failed, so it is given more lines until it owns up; what adds up in the end is the same. */
 static void test_full_disk(void **state)
 {
 	int full = open("/dev/full", O_WRONLY);
