@@ -47,9 +47,17 @@ struct config_listener {
 	bool allow_plaintext;
 };
 
+/* struct config_place is where the file says something, so that who reads on may name it. */
+struct config_place {
+	unsigned line;
+	unsigned column;
+};
+
 struct config_certificate {
 	char *chain; /* path of a PEM file: leaf first */
 	char *key;   /* path of a PEM file */
+	struct config_place chain_place;
+	struct config_place key_place;
 };
 
 struct config_tls_front {

@@ -19,7 +19,8 @@ enum process_status {
  * why it could not begin. */
 enum process_status process_run(struct config *config);
 
-/* process_check does what process_run does before it binds: loads the certificates and keys. */
-enum process_status process_check(const struct config *config);
+/* process_check loads the certificates and keys, and writes what is wrong with them to standard
+ * error, as faults of `file`. */
+enum process_status process_check(const struct config *config, const char *file);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "base/error.h"
 
+struct config_certificate;
 struct config_tls_front;
 struct ssl_ctx_st;
 struct ssl_st;
@@ -20,6 +21,13 @@ struct ssl_st;
  * read or the key is not the certificate's. Give it back with tls_context_free. */
 must_use struct ssl_ctx_st *tls_context_new(const struct config_tls_front *config,
 					    struct error *error);
+
+/* What of a certificate is at fault. */
+enum tls_load { TLS_LOADED, TLS_BAD_CHAIN, TLS_BAD_KEY };
+
+/* tls_check_certificate loads both files as tls_context_new does, and keeps nothing. */
+must_use enum tls_load tls_check_certificate(const struct config_certificate *certificate,
+					     struct error *error);
 
 /* tls_context_free gives one reference back; connections keep their own. NULL is fine. */
 void tls_context_free(struct ssl_ctx_st *context);

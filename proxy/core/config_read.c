@@ -195,6 +195,29 @@ static void read_table(struct reading *reading, enum section_symbol symbol,
 	report_missing(reading, symbol, table);
 }
 
+static struct config_place place_of(const struct toml_node *table, const char *key)
+{
+	const struct toml_node *node = config_child(table, key);
+
+	if (node == NULL) {
+		return (struct config_place){0};
+	}
+	return (struct config_place){node->place.line, node->place.column};
+}
+
+/* Certificates are loaded by another room, which may find that they do not belong together. */
+static void note_places(struct config *config, const struct toml_node *root)
+{
+	const struct toml_node *array = config_child(config_child(root, "tls"), "certificate");
+
+	for (size_t i = 0; array != NULL && i < config->tls.certificate_count; i++) {
+		struct config_certificate *certificate = &config->tls.certificates[i];
+
+		certificate->chain_place = place_of(&array->children[i], "chain");
+		certificate->key_place = place_of(&array->children[i], "key");
+	}
+}
+
 void config_read(struct config *config, const struct toml_node *root, struct faults *faults)
 {
 	struct reading reading = {config, faults};
@@ -205,5 +228,6 @@ void config_read(struct config *config, const struct toml_node *root, struct fau
 		}
 	}
 	read_table(&reading, SECTION_TOP, root, config);
+	note_places(config, root);
 	config_read_users(config, root, faults);
 }

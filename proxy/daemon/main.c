@@ -94,17 +94,14 @@ static enum process_status act_on_config(enum action action, const char *file)
 	if (config == NULL) {
 		return PROCESS_USAGE;
 	}
-	switch (action) {
-	case ACTION_CHECK:
-		status = process_check(config);
-		if (status == PROCESS_STOPPED) {
-			puts("ok");
-		}
-		break;
-	case ACTION_PRINT:
+	if (action == ACTION_PRINT) {
 		config_print(config, stdout);
-		break;
-	default:
+	} else {
+		status = process_check(config, file);
+	}
+	if (status == PROCESS_STOPPED && action == ACTION_CHECK) {
+		puts("ok");
+	} else if (status == PROCESS_STOPPED && action == ACTION_RUN) {
 		status = process_run(config);
 	}
 	config_unref(config);

@@ -319,18 +319,22 @@ enum process_status process_run(struct config *config)
 	return status;
 }
 
-enum process_status process_check(const struct config *config)
+enum process_status process_check(const struct config *config, const char *file)
 {
-	struct error error = {0};
+	enum process_status status = PROCESS_STOPPED;
 
-	if (wants_tls(config)) {
-		struct ssl_ctx_st *context = tls_context_new(&config->tls, &error);
+	for (size_t i = 0; i < config->tls.certificate_count; i++) {
+		const struct config_certificate *certificate = &config->tls.certificates[i];
+		struct error error = {0};
+		enum tls_load outcome = tls_check_certificate(certificate, &error);
+		struct config_place place = outcome == TLS_BAD_KEY ? certificate->key_place
+								   : certificate->chain_place;
 
-		if (context == NULL) {
-			fprintf(stderr, "%s\n", error.text);
-			return PROCESS_USAGE;
+		if (outcome != TLS_LOADED) {
+			fprintf(stderr, "%s:%u:%u: %s\n", file, place.line, place.column,
+				error.text);
+			status = PROCESS_USAGE;
 		}
-		tls_context_free(context);
 	}
-	return PROCESS_STOPPED;
+	return status;
 }

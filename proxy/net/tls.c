@@ -93,13 +93,14 @@ static bool set_policy(SSL_CTX *context, const struct config_tls_front *config)
 					      sizeof(session_context) - 1);
 }
 
-static bool load_certificate(SSL_CTX *context, const struct config_certificate *certificate,
-			     struct error *error)
+static enum tls_load load_certificate(SSL_CTX *context,
+				      const struct config_certificate *certificate,
+				      struct error *error)
 {
 	if (!SSL_CTX_use_certificate_chain_file(context, certificate->chain)) {
 		tls_error_set(error, "not a PEM certificate chain");
 		error_prefix(error, certificate->chain);
-		return false;
+		return TLS_BAD_CHAIN;
 	}
 	if (!SSL_CTX_use_PrivateKey_file(context, certificate->key, SSL_FILETYPE_PEM)) {
 		bool mismatch = ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH ||
@@ -111,9 +112,25 @@ static bool load_certificate(SSL_CTX *context, const struct config_certificate *
 				  certificate->chain);
 		}
 		error_prefix(error, certificate->key);
-		return false;
+		return TLS_BAD_KEY;
 	}
-	return true;
+	return TLS_LOADED;
+}
+
+enum tls_load tls_check_certificate(const struct config_certificate *certificate,
+				    struct error *error)
+{
+	SSL_CTX *context = SSL_CTX_new(TLS_method());
+	enum tls_load outcome;
+
+	if (context == NULL) {
+		error_set(error, "out of memory");
+		return TLS_BAD_CHAIN;
+	}
+	ERR_clear_error();
+	outcome = load_certificate(context, certificate, error);
+	SSL_CTX_free(context);
+	return outcome;
 }
 
 struct ssl_ctx_st *tls_context_new(const struct config_tls_front *config, struct error *error)
@@ -128,7 +145,7 @@ struct ssl_ctx_st *tls_context_new(const struct config_tls_front *config, struct
 		tls_context_free(context);
 		return NULL;
 	}
-	if (!load_certificate(context, &config->certificates[0], error)) {
+	if (load_certificate(context, &config->certificates[0], error) != TLS_LOADED) {
 		tls_context_free(context);
 		return NULL;
 	}
