@@ -475,6 +475,41 @@ def test_slow_backend_holds_the_client_up(proxy, enter, tls):
     assert digest.digest() == hashlib.sha256(data).digest()
 
 
+def test_what_waits_within_the_proxy_needs_no_further_event(proxy, fb1):
+    """Uploads of many sizes to a backend that reads late: whichever ends while a part of its last
+    record waits within TLS arrives whole, though the client says nothing more."""
+    read_now, results = threading.Event(), []
+
+    def session(connection):
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131072)
+        connection.recording = False
+        size = int(connection.read_line())
+        read_now.wait(20)
+        digest = hashlib.sha256(connection.read_exactly(size)).digest()
+        results.append((size, digest))
+        connection.send(b"got it")
+        connection.read_to_end()
+
+    def upload(size):
+        with proxy.connect() as client:
+            client.login()
+            client.send(b"%d\n" % size)
+            client.send(data[:size])
+            assert client.read_exactly(6, timeout=15) == b"got it"
+
+    fb1.session = session
+    data = bad_bytes(5 * MIB, seed=15)
+    sizes = [number * 37_000 for number in range(1, 141)]
+    for start in range(0, len(sizes), 20):
+        read_now.clear()
+        threads = [Thread(lambda size=size: upload(size)) for size in sizes[start:start + 20]]
+        time.sleep(0.7)
+        read_now.set()
+        for thread in threads:
+            thread.join_or_raise()
+    assert sorted(results) == [(size, hashlib.sha256(data[:size]).digest()) for size in sizes]
+
+
 def test_one_that_does_not_read_does_not_hold_up_others(enter):
     def session(connection):
         wish = connection.receive()
