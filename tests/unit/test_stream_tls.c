@@ -167,6 +167,32 @@ static void test_leaving_in_the_middle(void **state)
 	}
 }
 
+/* It has our flight, and goes instead of finishing. */
+static void test_leaving_before_finished(void **state)
+{
+	for (size_t i = 0; i < array_length(versions) * 2; i++) {
+		struct line line = {0};
+
+		begin_line(&line, *state, versions[i / 2], false);
+		line.peer.hand_written = true;
+		tls_peer_pump(&line.peer);
+		tls_peer_send(&line.peer, line.peer.outgoing.length);
+		while (line.peer.outgoing.length == 0) {
+			stream_world_turn(line.world);
+			tls_peer_pump(&line.peer);
+		}
+		line.world->peer = NULL;
+		if (i % 2 == 0) {
+			close(line.peer.fd);
+		} else {
+			reset_connection(line.peer.fd);
+		}
+		line.peer.fd = -1;
+		check_failed_once(&line);
+		close_line(&line);
+	}
+}
+
 /* close_notify in place of a hello, and a client that does not like our certificate. */
 static void test_alerts_of_the_peer(void **state)
 {
@@ -821,6 +847,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_no_tls_at_all),
 		TEST(test_leaving_in_the_middle),
+		TEST(test_leaving_before_finished),
 		TEST(test_alerts_of_the_peer),
 		TEST(test_handshake_byte_by_byte),
 		TEST(test_early_command),
