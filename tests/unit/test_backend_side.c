@@ -148,8 +148,24 @@ static void answer_query(const struct dns *dns, const uint8_t first[4], const ui
 		      (struct sockaddr *)&from, from_length);
 }
 
+#define TWO_PORT 14397
+
+static int listen_at(const char *ip, int backlog)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(TWO_PORT)};
+	int one = 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(inet_pton(AF_INET, ip, &address.sin_addr), 1);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, backlog), 0);
+	return fd;
+}
+
 struct two_addresses {
 	const struct dns *dns;
+	int listening;
 	struct rig_peer *backend;
 	const uint8_t *first;
 	const uint8_t *second;
@@ -159,53 +175,84 @@ static bool serve_until_accepted(struct session_rig *rig, const void *context)
 {
 	const struct two_addresses *two = context;
 
+	(void)rig;
 	answer_query(two->dns, two->first, two->second);
-	two->backend->fd = accept4(rig->backend, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	two->backend->fd = accept4(two->listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	return two->backend->fd >= 0;
 }
 
-static unsigned backend_port(const struct session_rig *rig)
+/* The other address works, wherever the resolver puts it. */
+static void other_address_works(const uint8_t dead[4])
 {
-	struct sockaddr_in address;
-	socklen_t length = sizeof(address);
-
-	assert_int_equal(getsockname(rig->backend, (struct sockaddr *)&address, &length), 0);
-	return ntohs(address.sin_port);
-}
-
-static void test_second_address_works(void **state)
-{
-	static const uint8_t dead[4] = {127, 9, 9, 9};
 	static const uint8_t alive[4] = {127, 0, 0, 1};
+	struct rig_options options = {
+		.backend_address = "two.example:14397",
+		.backend = "connect_timeout = \"100ms\"\n",
+	};
 	struct session_rig rig;
 	struct rig_peer client;
 	struct rig_peer backend = {.fd = -1};
 	struct dns dns;
-	char route[80];
-	struct rig_options options = {0};
-	struct rig_peer redis;
+	int listening = listen_at("127.0.0.1", 8);
 
-	(void)state;
 	open_dns(&dns);
 	options.dns = dns.address;
-	begin(&rig, &options, &client, "a LOGIN bob x\r\n");
-	rig_accept(&rig, rig.redis, &redis);
-	rig_expect(&rig, &redis, "gatepost:route:bob\r\n");
-	snprintf(route, sizeof(route), "imap://two.example:%u", backend_port(&rig));
-	{
-		char reply[128];
-
-		snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(route), route);
-		rig_say(&rig, &redis, reply);
-	}
-	rig_wait(&rig, serve_until_accepted, &(struct two_addresses){&dns, &backend, dead, alive});
+	begin(&rig, &options, &client, RIG_LOGIN);
+	rig_wait(&rig, serve_until_accepted,
+		 &(struct two_addresses){&dns, listening, &backend, dead, alive});
 	rig_say(&rig, &backend, RIG_GREETING);
 	rig_expect(&rig, &backend, "G1 AUTHENTICATE PLAIN ");
 	rig_say(&rig, &backend, "G1 OK [CAPABILITY IMAP4rev1] in\r\n");
 	rig_expect(&rig, &client, "a OK ");
 	assert_int_equal(count_logged("login failed"), 0);
 	rig_forget(&backend);
-	rig_forget(&redis);
+	end(&rig, &client);
+	close(dns.fd);
+	close(listening);
+}
+
+static void test_one_address_refuses(void **state)
+{
+	(void)state;
+	other_address_works((const uint8_t[4]){127, 9, 9, 9});
+}
+
+static void test_one_address_is_silent(void **state)
+{
+	struct sockaddr_in address;
+	socklen_t length = sizeof(address);
+	int stuck = listen_at("127.0.0.5", 0);
+	int fillers[4];
+
+	(void)state;
+	assert_int_equal(getsockname(stuck, (struct sockaddr *)&address, &length), 0);
+	for (size_t i = 0; i < array_length(fillers); i++) {
+		fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		(void)!connect(fillers[i], (struct sockaddr *)&address, length);
+	}
+	other_address_works((const uint8_t[4]){127, 0, 0, 5});
+	for (size_t i = 0; i < array_length(fillers); i++) {
+		close(fillers[i]);
+	}
+	close(stuck);
+}
+
+static void test_client_leaves_while_a_name_is_asked(void **state)
+{
+	struct rig_options options = {0};
+	struct session_rig rig;
+	struct rig_peer client;
+	struct dns dns;
+
+	(void)state;
+	open_dns(&dns);
+	options.dns = dns.address;
+	begin(&rig, &options, &client, "a LOGIN silent x\r\n");
+	rig_wait_phase(&rig, SESSION_CONNECTING, 1);
+	rig_forget(&client);
+	rig_wait_gone(&rig);
+	answer_query(&dns, (const uint8_t[4]){127, 0, 0, 1}, (const uint8_t[4]){127, 0, 0, 1});
+	rig_settle(&rig);
 	end(&rig, &client);
 	close(dns.fd);
 }
@@ -491,7 +538,9 @@ int main(void)
 		cmocka_unit_test(test_refused_connect),
 		cmocka_unit_test(test_no_such_unix_socket),
 		cmocka_unit_test(test_silent_connect),
-		cmocka_unit_test(test_second_address_works),
+		cmocka_unit_test(test_one_address_refuses),
+		cmocka_unit_test(test_one_address_is_silent),
+		cmocka_unit_test(test_client_leaves_while_a_name_is_asked),
 		cmocka_unit_test(test_silent_dns),
 		cmocka_unit_test(test_silent_directory),
 		cmocka_unit_test(test_silence_after_connecting),
