@@ -306,7 +306,7 @@ void tls_files_remove(struct tls_files *files)
 
 struct ssl_ctx_st *tls_files_context(struct tls_files *files)
 {
-	struct config_certificate certificate = {files->chain, files->key};
+	struct config_certificate certificate = {.chain = files->chain, .key = files->key};
 	struct config_tls_front config = {
 		.min_version = CONFIG_TLS_1_2,
 		.alpn = true,

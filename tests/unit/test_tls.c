@@ -42,7 +42,7 @@ static int end_files(void **state)
 
 static void check_refused(const char *chain, const char *key, const char *path, const char *words)
 {
-	struct config_certificate certificate = {(char *)chain, (char *)key};
+	struct config_certificate certificate = {.chain = (char *)chain, .key = (char *)key};
 	struct config_tls_front config = {
 		.alpn = true,
 		.tickets = true,
@@ -54,6 +54,10 @@ static void check_refused(const char *chain, const char *key, const char *path, 
 
 	assert_null(tls_context_new(&config, &error));
 	snprintf(expected, sizeof(expected), "%s: %s", path, words);
+	assert_string_equal(error.text, expected);
+	error.text[0] = '\0';
+	assert_int_equal(tls_check_certificate(&certificate, &error),
+			 path == chain ? TLS_BAD_CHAIN : TLS_BAD_KEY);
 	assert_string_equal(error.text, expected);
 	/* Nothing is left for the next to find. */
 	tls_error_set(&error, "nothing");
@@ -92,6 +96,16 @@ static void test_refused_files(void **state)
 	check_refused(files.chain, files.chain, files.chain, "not a PEM private key");
 	check_refused(broken, files.key, broken, "not a PEM certificate chain");
 	unlink(broken);
+}
+
+static void test_good_files(void **state)
+{
+	struct config_certificate certificate = {.chain = files.chain, .key = files.key};
+	struct error error = {0};
+
+	(void)state;
+	assert_int_equal(tls_check_certificate(&certificate, &error), TLS_LOADED);
+	assert_string_equal(error.text, "");
 }
 
 static void test_free_nothing(void **state)
@@ -134,7 +148,7 @@ static void close_dialogue(struct dialogue *dialogue)
 
 static SSL_CTX *make_context(enum config_tls_version lowest, bool alpn, bool tickets)
 {
-	struct config_certificate certificate = {files.chain, files.key};
+	struct config_certificate certificate = {.chain = files.chain, .key = files.key};
 	struct config_tls_front config = {
 		.min_version = lowest,
 		.alpn = alpn,
@@ -339,6 +353,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refused_files),
+		cmocka_unit_test(test_good_files),
 		cmocka_unit_test(test_free_nothing),
 		cmocka_unit_test_setup_teardown(test_versions, stream_world_begin, stream_world_end),
 		cmocka_unit_test_setup_teardown(test_alpn, stream_world_begin, stream_world_end),
