@@ -208,7 +208,7 @@ print_next() {
 	echo
 	echo "  curl --cacert $DIR/ca.pem --user alice:$PASSWORD '$box;MAILINDEX=1'"
 	echo
-	echo "  mutt -n -F /dev/null -e 'set ssl_ca_certificates_file=$DIR/ca.pem imap_user=alice imap_pass=$PASSWORD' -f $box"
+	echo "  mutt -n -F /dev/null -e 'set ssl_ca_certificates_file=$DIR/ca.pem imap_user=alice imap_pass=$PASSWORD folder=$box' -f $box"
 	echo
 	if [ -n "$STATIC" ]; then
 		echo "  cat $DIR/gatepost.toml"
