@@ -131,10 +131,12 @@ static struct config *make_config(struct session_rig *rig, const struct rig_opti
 	buffer_printf(&text, "[[listener]]\naddress = \"127.0.0.1:%d\"\n", RIG_LISTENER_PORT + 1);
 	buffer_printf(&text, "[[listener]]\naddress = \"unix:/run/gatepost-rig\"\ntls = \"none\"\n"
 		      "allow_plaintext = true\n");
-	buffer_printf(&text, "[[tls.certificate]]\nchain = \"/proc/self/exe\"\nkey = \"/proc/self/exe\"\n");
+	buffer_printf(&text, "[[tls.certificate]]\nchain = \"/proc/self/exe\"\n"
+		      "key = \"/proc/self/exe\"\n");
 	buffer_printf(&text, "[redis]\nurl = \"redis://127.0.0.1:%u\"\n%s\n", port_of(rig->redis),
 		      options->redis != NULL ? options->redis : "timeout = \"60s\"");
-	buffer_printf(&text, "[routing]\nsource = \"%s\"\n", options->no_redis ? "static" : "redis");
+	buffer_printf(&text, "[routing]\nsource = \"%s\"\n",
+		      options->no_redis ? "static" : "redis");
 	buffer_printf(&text, "[routing.users]\nalice = \"mail1\"\ncarol = \"mail1\"\n"
 		      "stuck = \"stuck\"\nnowhere = \"nowhere\"\nloop = \"loop\"\n"
 		      "unixloop = \"unixloop\"\nnounix = \"nounix\"\nsilent = \"silent\"\n");

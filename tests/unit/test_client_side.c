@@ -375,7 +375,8 @@ static void test_endings_of_the_dialogue(void **state)
 		{"x LOGOUT\r\ny NOOP\r\n", "* BYE Logging out.\r\nx OK LOGOUT completed.\r\n",
 		 CLOSE_LOGOUT},
 		{"GET / HTTP/1.0\r\n\r\n", "* BYE This is an IMAP server.\r\n", CLOSE_NOT_IMAP},
-		{"a LOGIN {99999999999+}\r\n", "* BYE [TOOBIG] Literal too long.\r\n", CLOSE_TOO_BIG},
+		{"a LOGIN {99999999999+}\r\n", "* BYE [TOOBIG] Literal too long.\r\n",
+		 CLOSE_TOO_BIG},
 		{"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n", "* BYE Too many bad commands.\r\n",
 		 CLOSE_BAD_COMMANDS},
 	};

@@ -251,7 +251,8 @@ static void drain_ends_with_bye(struct session_rig *rig, enum session_phase phas
 	rig_reach(rig, phase, &client, &backend);
 	session_set_drain(&rig->set);
 	if (phase == SESSION_REFUSING) {
-		rig_expect_only(rig, &client, "a NO [AUTHENTICATIONFAILED] Authentication failed.\r\n");
+		rig_expect_only(rig, &client,
+				"a NO [AUTHENTICATIONFAILED] Authentication failed.\r\n");
 	}
 	rig_expect_only(rig, &client, "* BYE [UNAVAILABLE] Server shutting down.\r\n");
 	rig_expect_end(rig, &client);
@@ -459,7 +460,7 @@ static void test_close_timeout(void **state)
 	session_rig_close(&rig);
 }
 
-/* What a client still says while we close is read, so that our last words are not lost to a reset. */
+/* What a client still says while we close is read: our last words are not lost to a reset. */
 static void test_closing_swallows_what_the_client_says(void **state)
 {
 	static char noise[100000];
