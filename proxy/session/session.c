@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The life of a session: phases, deadlines, and the one exit. What happens within a phase is in
- * client_side.c, backend_side.c and relay.c.
+ * One session: its phases, its orderly end, and the one exit. What happens within a phase is in
+ * client_side.c, backend_side.c and relay.c; all sessions of a worker are in session_set.c.
  */
 #include "session/session.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 #include "core/log.h"
-#include "core/metrics.h"
 #include "routing/backend.h"
 #include "session/limit.h"
 #include "session_internal.h"
@@ -30,126 +27,10 @@ static const struct phase_entry phase_table[] = {
 #undef SESSION_PHASE
 };
 
-static void on_deadline(struct timeout *timeout);
-static void on_turn_over(struct ev_loop *loop, struct ev_prepare *reaper, int events);
-
 const char *session_phase_name(enum session_phase phase)
 {
 	invariant(phase < SESSION_PHASE_COUNT);
 	return phase_table[phase].name;
-}
-
-/* --- The set -------------------------------------------------------------------------------- */
-
-static uint64_t random_number(void)
-{
-	uint64_t number = 0;
-
-	/* Only the uniqueness of log lines depends on it. */
-	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number)) {
-		number = (uint64_t)getpid();
-	}
-	return number;
-}
-
-void session_set_init(struct session_set *set, const struct session_house *house)
-{
-	*set = (struct session_set){.house = *house, .id_prefix = random_number()};
-	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
-		timeout_list_init(&set->phases[i], house->timeouts, on_deadline);
-	}
-	ev_prepare_init(&set->reaper, on_turn_over);
-	set->reaper.data = set;
-}
-
-static void reap(struct session_set *set)
-{
-	struct timeout_list *morgue = &set->phases[SESSION_CLOSED];
-
-	while (morgue->head != NULL) {
-		struct session *session = container_of(morgue->head, struct session, timeout);
-
-		timeout_remove(&session->timeout);
-		free(session->user);
-		free(session);
-	}
-	ev_prepare_stop(set->house.shared->loop, &set->reaper);
-}
-
-static void on_turn_over(struct ev_loop *loop, struct ev_prepare *reaper, int events)
-{
-	(void)loop;
-	(void)events;
-	reap(reaper->data);
-}
-
-unsigned session_set_count(const struct session_set *set)
-{
-	unsigned count = 0;
-
-	for (size_t i = 0; i < SESSION_CLOSED; i++) {
-		count += set->phases[i].count;
-	}
-	return count;
-}
-
-void session_set_done(struct session_set *set)
-{
-	invariant(session_set_count(set) == 0);
-	reap(set);
-	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
-		timeout_list_done(&set->phases[i]);
-	}
-}
-
-typedef void session_visitor_t(struct session *session);
-
-/* The visitor may move the session to another list, but only that one. */
-static void visit_phase(struct session_set *set, enum session_phase phase,
-			session_visitor_t *visitor)
-{
-	struct timeout *timeout = set->phases[phase].head;
-
-	while (timeout != NULL) {
-		struct timeout *next = timeout->next;
-
-		visitor(container_of(timeout, struct session, timeout));
-		timeout = next;
-	}
-}
-
-static void close_drained(struct session *session)
-{
-	session_close(session, CLOSE_DRAINED);
-}
-
-void session_set_drain(struct session_set *set)
-{
-	set->draining = true;
-	visit_phase(set, SESSION_HANDSHAKE, close_drained);
-	visit_phase(set, SESSION_GREETED, client_side_drain);
-	visit_phase(set, SESSION_REFUSING, client_side_answer);
-}
-
-static void finish_drained(struct session *session)
-{
-	session_finish(session, CLOSE_DRAINED, STREAM_ENDING_CLEAN);
-}
-
-void session_set_finish(struct session_set *set)
-{
-	for (unsigned phase = SESSION_ROUTING; phase <= SESSION_AUTHENTICATING; phase++) {
-		visit_phase(set, (enum session_phase)phase, client_side_drain);
-	}
-	visit_phase(set, SESSION_RELAYING, finish_drained);
-	visit_phase(set, SESSION_HALF_CLOSED, finish_drained);
-}
-
-void session_set_close(struct session_set *set)
-{
-	for (unsigned phase = 0; phase < SESSION_CLOSED; phase++) {
-		visit_phase(set, (enum session_phase)phase, close_drained);
-	}
 }
 
 /* --- Phases --------------------------------------------------------------------------------- */
@@ -176,104 +57,9 @@ void session_enter(struct session *session, enum session_phase phase, uint64_t d
 	timeout_add(&session->set->phases[phase], &session->timeout, deadline_ms);
 }
 
-/* A step of a login took too long, or all steps together did. */
-static void login_expired(struct session *session)
-{
-	if (timeouts_now_ms() >= session_login_deadline(session)) {
-		client_side_expired(session);
-	} else {
-		backend_side_expired(session);
-	}
-}
-
-/* timeouts.c has taken the session off its list; each way from here puts it on one again. */
-static void on_deadline(struct timeout *timeout)
-{
-	struct session *session = container_of(timeout, struct session, timeout);
-
-	timeout_add(&session->set->phases[session->phase], timeout, TIMEOUT_NEVER);
-	switch ((enum session_phase)session->phase) {
-	case SESSION_HANDSHAKE:
-		session_close(session, CLOSE_HANDSHAKE_TIMEOUT);
-		break;
-	case SESSION_GREETED:
-	case SESSION_ROUTING:
-		client_side_expired(session);
-		break;
-	case SESSION_CONNECTING:
-	case SESSION_GREETING:
-	case SESSION_AUTHENTICATING:
-		login_expired(session);
-		break;
-	case SESSION_REFUSING:
-		client_side_answer(session);
-		break;
-	case SESSION_HALF_CLOSED:
-		session_close(session, CLOSE_CLOSE_TIMEOUT);
-		break;
-	case SESSION_CLOSING:
-		session_close(session, (enum close_reason)session->reason);
-		break;
-	case SESSION_RELAYING:
-	case SESSION_CLOSED:
-	case SESSION_PHASE_COUNT:
-		invariant(!"a phase without a deadline");
-	}
-}
-
-/* --- Birth ---------------------------------------------------------------------------------- */
-
 void session_format_id(const struct session *session, char text[17])
 {
 	snprintf(text, 17, "%016" PRIx64, session->id);
-}
-
-static struct ssl_ctx_st *tls_for(const struct session_set *set,
-				  const struct config_listener *listener)
-{
-	return listener->tls == CONFIG_TLS_IMPLICIT ? set->house.tls : NULL;
-}
-
-static struct session *session_new(struct session_set *set, const struct config_listener *listener,
-				   const struct addr *peer)
-{
-	struct session *session = calloc(1, sizeof(*session));
-
-	if (session == NULL) {
-		return NULL;
-	}
-	session->set = set;
-	session->listener = listener;
-	session->peer = *peer;
-	session->id = set->id_prefix + set->id_next++;
-	session->accepted_ms = timeouts_now_ms();
-	return session;
-}
-
-void session_accept(struct session_set *set, const struct config_listener *listener, int fd,
-		    const struct addr *peer)
-{
-	const struct config *config = set->house.config;
-	struct session *session = NULL;
-
-	metrics_count(set->house.metrics, METRIC_SESSIONS_ACCEPTED);
-	if (!limit_take(set->house.limit)) {
-		metrics_count(set->house.metrics, METRIC_LIMIT_MAX_SESSIONS);
-		close(fd);
-		return;
-	}
-	session = session_new(set, listener, peer);
-	if (session == NULL) {
-		set->closed[CLOSE_NO_MEMORY]++;
-		limit_give(set->house.limit);
-		close(fd);
-		return;
-	}
-	session_enter(session, SESSION_HANDSHAKE, session_after(config->limits.handshake_timeout_ms));
-	if (!stream_accept(&session->client, set->house.shared, fd, tls_for(set, listener),
-			   &client_side_events)) {
-		session_close(session, CLOSE_NO_MEMORY);
-	}
 }
 
 /* --- Death ---------------------------------------------------------------------------------- */
