@@ -48,6 +48,9 @@ enum preauth_verdict {
  * `settings` is borrowed. */
 must_use struct preauth *preauth_new(const struct preauth_settings *settings);
 
+/* By its greeting one gatepost knows another. */
+#define PREAUTH_GREETING "gatepost ready"
+
 /* preauth_greet appends the untagged greeting with its CAPABILITY code to `reply`. */
 void preauth_greet(const struct preauth *preauth, struct buffer *reply);
 

@@ -19,21 +19,22 @@ struct credentials;
 struct upstream;
 
 /* struct upstream_identity is what ID tells a trusting backend of the client (Dovecot's keys
- * x-originating-ip, x-originating-port, x-connected-ip, x-connected-port, x-session-id,
- * x-proxy-ttl). Strings are borrowed, printable, without quotes. */
+ * x-originating-ip, x-originating-port, x-connected-ip, x-connected-port, x-session-id). Strings
+ * are borrowed, printable, without quotes. */
 struct upstream_identity {
 	const char *originating_ip;
 	uint16_t originating_port;
 	const char *connected_ip;
 	uint16_t connected_port;
 	const char *session_id;
-	unsigned proxy_ttl;
 };
 
 /* struct upstream_settings: all borrowed until upstream_free. */
 struct upstream_settings {
 	const struct credentials *credentials;
-	const struct upstream_identity *identity; /* NULL: send no ID */
+	const struct upstream_identity *identity; /* NULL: tell nothing of the client */
+	unsigned proxy_ttl; /* x-proxy-ttl: told with the identity, and to another gatepost in any
+	                     * case, so that a route in a circle ends */
 	bool ask_capability; /* fetch the list after login where the backend did not send it */
 };
 

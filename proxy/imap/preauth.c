@@ -104,7 +104,7 @@ void preauth_greet(const struct preauth *preauth, struct buffer *reply)
 {
 	buffer_append_text(reply, "* OK [CAPABILITY ");
 	capability_append_preauth(reply, preauth->settings->secrets_allowed);
-	buffer_append_text(reply, "] gatepost ready\r\n");
+	buffer_append_text(reply, "] " PREAUTH_GREETING "\r\n");
 }
 
 /* `TAG REST`, or `* REST` where no tag may be echoed. */

@@ -18,6 +18,7 @@
 #include "base/buffer.h"
 #include "base/text.h"
 #include "imap/capability.h"
+#include "imap/preauth.h"
 #include "upstream_internal.h"
 
 #define PORT_TEXT_SIZE 6
@@ -40,39 +41,55 @@ static void send_capability(struct upstream *upstream, struct buffer *output)
 	buffer_printf(output, "%s CAPABILITY\r\n", upstream->capability_tag);
 }
 
-static void send_identity(struct upstream *upstream, struct buffer *output)
+static const char *append_pair(struct buffer *output, const char *before, const char *field,
+			       const char *value)
 {
-	const struct upstream_identity *identity = upstream->settings.identity;
+	if (value == NULL || !write_is_quotable(value, strlen(value))) {
+		return before;
+	}
+	buffer_append_text(output, before);
+	write_quoted(output, field, strlen(field));
+	buffer_append_byte(output, ' ');
+	write_quoted(output, value, strlen(value));
+	return " ";
+}
+
+static const char *append_identity(struct buffer *output, const char *before,
+				   const struct upstream_identity *identity)
+{
 	char originating_port[PORT_TEXT_SIZE];
 	char connected_port[PORT_TEXT_SIZE];
-	char ttl[TTL_TEXT_SIZE];
-	const char *pairs[][2] = {
-		{"x-originating-ip", identity->originating_ip},
-		{"x-originating-port", originating_port},
-		{"x-connected-ip", identity->connected_ip},
-		{"x-connected-port", connected_port},
-		{"x-session-id", identity->session_id},
-		{"x-proxy-ttl", ttl},
-	};
-	const char *before = " ID (";
 
 	snprintf(originating_port, sizeof(originating_port), "%u", identity->originating_port);
 	snprintf(connected_port, sizeof(connected_port), "%u", identity->connected_port);
-	snprintf(ttl, sizeof(ttl), "%u", identity->proxy_ttl);
+	before = append_pair(output, before, "x-originating-ip", identity->originating_ip);
+	before = append_pair(output, before, "x-originating-port", originating_port);
+	before = append_pair(output, before, "x-connected-ip", identity->connected_ip);
+	before = append_pair(output, before, "x-connected-port", connected_port);
+	return append_pair(output, before, "x-session-id", identity->session_id);
+}
+
+static void send_id(struct upstream *upstream, struct buffer *output)
+{
+	const char *before = " ID (";
+	char ttl[TTL_TEXT_SIZE];
+
+	snprintf(ttl, sizeof(ttl), "%u", upstream->settings.proxy_ttl);
 	next_tag(upstream, upstream->identity_tag);
 	buffer_append_text(output, upstream->identity_tag);
-	for (size_t i = 0; i < array_length(pairs); i++) {
-		const char *value = pairs[i][1];
-
-		if (value != NULL && write_is_quotable(value, strlen(value))) {
-			buffer_append_text(output, before);
-			write_quoted(output, pairs[i][0], strlen(pairs[i][0]));
-			buffer_append_byte(output, ' ');
-			write_quoted(output, value, strlen(value));
-			before = " ";
-		}
+	if (upstream->settings.identity != NULL) {
+		before = append_identity(output, before, upstream->settings.identity);
 	}
+	append_pair(output, before, "x-proxy-ttl", ttl);
 	buffer_append_text(output, ")\r\n");
+}
+
+/* A backend that is not trusted is told nothing, unless it is a proxy of our kind, whose next
+ * backend might be us. */
+static bool wants_id(const struct upstream *upstream)
+{
+	return upstream->takes_identity &&
+	       (upstream->settings.identity != NULL || upstream->is_gatepost);
 }
 
 static void send_login(struct upstream *upstream, struct buffer *output)
@@ -109,8 +126,8 @@ static enum upstream_verdict begin_login(struct upstream *upstream, struct buffe
 	if (fault != WRITE_FINE) {
 		return upstream_fail(upstream, &REFUSAL_SERVERBUG, "%s", fault_sentence(fault));
 	}
-	if (upstream->settings.identity != NULL && upstream->takes_identity) {
-		send_identity(upstream, output);
+	if (wants_id(upstream)) {
+		send_id(upstream, output);
 		if (!write_login_is_single(&upstream->login)) {
 			upstream->step = STEP_IDENTITY;
 			return UPSTREAM_MORE;
@@ -162,6 +179,7 @@ static enum upstream_verdict take_greeting(struct upstream *upstream, const stru
 		upstream_quote(upstream, upstream_line(upstream));
 		return UPSTREAM_FAILED;
 	}
+	upstream->is_gatepost = reply_is(reply->text, PREAUTH_GREETING);
 	if (!reply_is(reply->code, "CAPABILITY")) {
 		upstream->step = STEP_CAPABILITY;
 		send_capability(upstream, output);

@@ -41,6 +41,7 @@ struct upstream {
 	/* What the backend offers before login. */
 	bool is_imap;
 	bool takes_identity;
+	bool is_gatepost; /* the greeting is ours */
 	struct write_offer offer;
 	struct write_login login;
 

@@ -203,7 +203,6 @@ static const struct upstream_identity *describe_client(struct session *session)
 		.connected_ip = login->connected_ip,
 		.connected_port = addr_port(&local),
 		.session_id = login->session_id,
-		.proxy_ttl = SESSION_PROXY_TTL,
 	};
 	return &login->identity;
 }
@@ -214,6 +213,7 @@ static void on_ready(struct stream *stream)
 	struct upstream_settings settings = {
 		.credentials = preauth_credentials(session->login->preauth),
 		.identity = describe_client(session),
+		.proxy_ttl = session->login->proxy_ttl - 1,
 		.ask_capability = session->backend->ask_capability,
 	};
 

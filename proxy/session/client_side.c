@@ -196,6 +196,15 @@ static void on_route(struct route_query *query, const struct route_answer *answe
 	}
 }
 
+/* What a proxy in front of us allows, but never more than where a login begins. */
+static unsigned proxies_to_pass(const struct login *login)
+{
+	unsigned ttl = SESSION_PROXY_TTL;
+
+	preauth_proxy_ttl(login->preauth, &ttl);
+	return ttl < SESSION_PROXY_TTL ? ttl : SESSION_PROXY_TTL;
+}
+
 static void begin_login(struct session *session)
 {
 	struct login *login = session->login;
@@ -209,6 +218,11 @@ static void begin_login(struct session *session)
 		return;
 	}
 	session_enter(session, SESSION_ROUTING, session_login_deadline(session));
+	login->proxy_ttl = proxies_to_pass(login);
+	if (login->proxy_ttl == 0) {
+		client_side_fail(session, &REFUSAL_SERVERBUG, "passed through too many proxies");
+		return;
+	}
 	route_ask(session->set->house.router, &login->route, credentials_mailbox(credentials),
 		  on_route);
 }

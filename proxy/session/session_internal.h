@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the files of this room share: the session itself, and the login that it sheds once it
- * relays. client_side speaks to the client before the hand-off, backend_side finds and enters the
- * backend, relay moves bytes after it; session.c keeps phases, deadlines and death.
+ * relays. session.c keeps its phase and its death; relay moves bytes; backend_side finds and enters
+ * the backend, client_side speaks to the client before the hand-off; session_set.c begins sessions
+ * and hears of their deadlines.
  */
 #ifndef GATEPOST_SESSION_INTERNAL_H
 #define GATEPOST_SESSION_INTERNAL_H
@@ -48,6 +49,7 @@ struct login {
 	char refusal_text[256];
 	uint64_t started_ms; /* when the credentials were complete */
 	unsigned failures;   /* refused credentials on this connection */
+	unsigned proxy_ttl;  /* proxies that it may pass, this one included */
 	bool feeding;        /* client_side_continue is on the stack: do not enter it again */
 };
 

@@ -31,7 +31,6 @@ static const struct upstream_identity identity = {
 	.connected_ip = "2001:db8::1",
 	.connected_port = 993,
 	.session_id = "s1",
-	.proxy_ttl = 4,
 };
 
 struct run {
@@ -153,6 +152,7 @@ static void run_begin(struct run *run, unsigned flags)
 	};
 	struct upstream_settings settings = {
 		.credentials = &run->credentials,
+		.proxy_ttl = 4,
 		.identity = flags & IDENTITY ? &identity : NULL,
 		.ask_capability = flags & ASK,
 	};

@@ -439,7 +439,7 @@ static void test_identity_of_the_client(void **state)
 	snprintf(pair, sizeof(pair), "\"x-originating-port\" \"%u\" ", ntohs(own.sin_port));
 	rig_expect_only(&rig, &backend, pair);
 	rig_expect_only(&rig, &backend, "\"x-connected-ip\" \"127.0.0.1\" \"x-connected-port\" ");
-	rig_expect(&rig, &backend, "\"x-proxy-ttl\" \"5\")\r\nG2 AUTHENTICATE PLAIN ");
+	rig_expect(&rig, &backend, "\"x-proxy-ttl\" \"4\")\r\nG2 AUTHENTICATE PLAIN ");
 	rig_forget(&backend);
 	end(&rig, &client);
 }

@@ -56,7 +56,6 @@ static const struct upstream_identity identity = {
 	.connected_ip = "2001:db8::1",
 	.connected_port = 993,
 	.session_id = "s-1 \"q\"",
-	.proxy_ttl = 4,
 };
 
 /* What cannot be said is left out. */
@@ -67,7 +66,7 @@ static const struct upstream_identity bare_identity = {
 
 #define BARE_ARGUMENTS                                                                             \
 	" ID (\"x-originating-ip\" \"192.0.2.7\" \"x-originating-port\" \"0\" "                    \
-	"\"x-connected-port\" \"0\" \"x-proxy-ttl\" \"0\")\r\n"
+	"\"x-connected-port\" \"0\" \"x-proxy-ttl\" \"4\")\r\n"
 
 /* Only the beginning of the two fixed answers is looked at: their words may be improved. */
 #define UNAVAILABLE "NO [UNAVAILABLE] "
@@ -192,6 +191,12 @@ static const struct dialogue dialogues[] = {
 	{.name = "C78 no ID to a backend that does not list it",
 	 .flags = IDENTITY,
 	 .turns = {{"* OK [CAPABILITY IMAP4rev1 XID] hi\r\n", LOGIN}, {"G1 OK in\r\n", ""}},
+	 .verdict = UPSTREAM_READY,
+	 .client = "a OK in\r\n"},
+	{.name = "C98 another gatepost hears of the round, and of nothing else",
+	 .turns = {{"* OK [CAPABILITY IMAP4rev1 SASL-IR ID AUTH=PLAIN] gatepost ready\r\n",
+		    "G1 ID (\"x-proxy-ttl\" \"4\")\r\nG2 AUTHENTICATE PLAIN AHUxAHB3\r\n"},
+		   {"G1 OK\r\nG2 OK in\r\n", ""}},
 	 .verdict = UPSTREAM_READY,
 	 .client = "a OK in\r\n"},
 	{.name = "C79 AUTHENTICATE PLAIN waits for its `+`",
@@ -525,6 +530,7 @@ static void run_begin(void *context)
 	};
 	struct upstream_settings settings = {
 		.credentials = &run->credentials,
+		.proxy_ttl = 4,
 		.identity = dialogue->flags & IDENTITY        ? &identity
 			    : dialogue->flags & BARE_IDENTITY ? &bare_identity
 							      : NULL,
