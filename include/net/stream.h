@@ -46,7 +46,7 @@ struct stream_loop {
 	bool may_receive;  /* the event being handled has not received from its socket yet */
 	bool has_received; /* it has, and there was something */
 	struct stream *current; /* whose event is being handled, NULL between events */
-	unsigned keepalive_seconds; /* a dead peer is noticed after so long; 0 = as the system has it */
+	unsigned keepalive_seconds; /* when a dead peer is noticed; 0: as the system has it */
 	struct bio_method_st *bio_method;
 };
 

@@ -303,7 +303,7 @@ static void on_io(struct ev_loop *loop, struct ev_io *watcher, int events)
 
 	(void)loop;
 	shared->current = stream;
-	/* Fed events come in the same turn: with a receive for each, a fast peer would never let go. */
+	/* Fed events come in the same turn: with a receive for each, a fast peer would not let go. */
 	shared->may_receive = (events & (EV_READ | EV_WRITE)) != 0;
 	shared->has_received = false;
 	dispatch(stream, events);
@@ -452,7 +452,8 @@ static enum stream_read_result read_tls(struct stream *stream, void *bytes, size
 	ERR_clear_error();
 	errno = 0;
 	while (filled < size && (filled == 0 || has_input(stream))) {
-		int outcome = SSL_read(stream->tls, (uint8_t *)bytes + filled, (int)(size - filled));
+		uint8_t *rest = (uint8_t *)bytes + filled;
+		int outcome = SSL_read(stream->tls, rest, (int)(size - filled));
 
 		if (outcome <= 0) {
 			if (filled > 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Ordered deadline lists over one ev_timer. New deadlines are sought a place for from the end, which
- * is where nearly all of them belong.
+ * Ordered deadline lists over one ev_timer. New deadlines are sought a place for from the end,
+ * which is where nearly all of them belong.
  */
 #include "net/timeouts.h"
 
@@ -42,7 +42,8 @@ static void arm(struct timeouts *timeouts, uint64_t deadline_ms)
 		return;
 	}
 	if (deadline_ms > now_ms) {
-		seconds = (double)(deadline_ms - now_ms + 1) / 1000.0; /* rounding must not wake early */
+		/* One more, so that rounding does not wake early. */
+		seconds = (double)(deadline_ms - now_ms + 1) / 1000.0;
 	}
 	timeouts->armed_ms = deadline_ms;
 	ev_timer_stop(timeouts->loop, &timeouts->timer);
@@ -107,7 +108,8 @@ void timeout_list_done(struct timeout_list *list)
 	LL_DELETE(list->owner->lists, list);
 }
 
-static void insert_behind(struct timeout_list *list, struct timeout *before, struct timeout *timeout)
+static void insert_behind(struct timeout_list *list, struct timeout *before,
+			  struct timeout *timeout)
 {
 	timeout->previous = before;
 	timeout->next = before != NULL ? before->next : list->head;

@@ -103,8 +103,9 @@ static enum tls_load load_certificate(SSL_CTX *context,
 		return TLS_BAD_CHAIN;
 	}
 	if (!SSL_CTX_use_PrivateKey_file(context, certificate->key, SSL_FILETYPE_PEM)) {
-		bool mismatch = ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH ||
-				ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_TYPE_MISMATCH;
+		int reason = ERR_GET_REASON(ERR_peek_last_error());
+		bool mismatch = reason == X509_R_KEY_VALUES_MISMATCH ||
+				reason == X509_R_KEY_TYPE_MISMATCH;
 
 		tls_error_set(error, "not a PEM private key");
 		if (mismatch) {

@@ -151,7 +151,8 @@ void wire_seal(struct stream *stream, const void *record, size_t length)
 		wire_flush(shared->writing);
 	}
 	if (length > WIRE_SEALED_MAX) {
-		wire_send(stream, record, length); /* a handshake with a very long certificate chain */
+		/* A handshake with a very long certificate chain. */
+		wire_send(stream, record, length);
 		return;
 	}
 	memcpy(shared->sealed + shared->sealed_length, record, length);

@@ -127,13 +127,15 @@ static bool flag_set(const void *context)
 
 void stream_world_until_count(struct stream_world *world, const unsigned *counter, unsigned count)
 {
-	stream_world_until(world, count_reached, &(struct awaited){.counter = counter, .count = count});
+	stream_world_until(world, count_reached,
+			   &(struct awaited){.counter = counter, .count = count});
 }
 
 void stream_world_until_received(struct stream_world *world, const struct buffer *buffer,
 				 size_t length)
 {
-	stream_world_until(world, length_reached, &(struct awaited){.buffer = buffer, .count = length});
+	stream_world_until(world, length_reached,
+			   &(struct awaited){.buffer = buffer, .count = length});
 }
 
 void stream_world_until_events(struct stream_world *world, const struct stream_owner *owner,

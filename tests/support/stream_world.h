@@ -25,6 +25,7 @@ struct stream_world {
 	struct ev_prepare watcher;
 	unsigned turns;
 	struct tls_peer *peer; /* pumped by stream_world_until, NULL: none */
+	struct ssl_ctx_st *context; /* of struct tls_line; the test's */
 };
 
 /* struct stream_owner: `events` is one letter per event: R ready, r readable (a run of them is one
@@ -45,7 +46,7 @@ struct stream_owner {
 	bool quiet;     /* `ready` does not switch reading on */
 	struct stream_owner *other; /* for the hooks */
 	stream_owner_hook_t *on_ready;
-	stream_owner_hook_t *on_readable; /* called before reading; reading is skipped when closed */
+	stream_owner_hook_t *on_readable; /* before reading; may close the stream */
 	stream_owner_hook_t *on_drained;
 	stream_owner_hook_t *on_failed;
 };

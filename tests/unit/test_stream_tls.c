@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Streams with TLS: handshakes that fail, bytes that TLS holds while the socket is silent, buffers
- * shared by the streams of a worker, and every way to end. The client is the test's own.
+ * Streams with TLS: handshakes that fail, bytes that TLS holds while the socket is silent, and
+ * the buffers shared by the streams of a worker. The client is the test's own.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include "base/base.h"
 #include "net/tls.h"
 #include "support/stream_world.h"
+#include "support/tls_line.h"
 #include "support/tls_peer.h"
 #include "support/turns.h"
 
@@ -48,55 +48,14 @@ static int end_files(void **state)
 	return 0;
 }
 
-struct line {
-	struct stream_world *world;
-	struct stream_owner owner;
-	struct tls_peer peer;
-};
-
-static void begin_line(struct line *line, struct stream_world *world, uint16_t version, bool small)
+static int begin(void **state)
 {
-	struct tls_peer_settings settings = {.version = version};
-	int ours;
-	int theirs;
-
-	line->world = world;
-	stream_world_pair(small, &ours, &theirs);
-	tls_peer_open(&line->peer, theirs, &settings);
-	world->peer = &line->peer;
-	stream_owner_accept(&line->owner, world, ours, context);
+	stream_world_begin(state);
+	((struct stream_world *)*state)->context = context;
+	return 0;
 }
 
-/* With the handshake done, and nothing on the way. */
-static void open_line(struct line *line, struct stream_world *world, uint16_t version, bool small)
-{
-	begin_line(line, world, version, small);
-	stream_world_settle(world);
-	assert_string_equal(line->owner.events, "R");
-	assert_true(line->peer.finished);
-}
-
-static void close_line(struct line *line)
-{
-	line->world->peer = NULL;
-	stream_owner_done(&line->owner);
-	tls_peer_close(&line->peer);
-}
-
-/* Puts all that the peer has sealed on the wire, and waits until it has come. */
-static void send_all(struct line *line)
-{
-	size_t length = line->peer.outgoing.length;
-	int arrived = 0;
-
-	tls_peer_send(&line->peer, length);
-	assert_int_equal(line->peer.outgoing.length, 0);
-	do {
-		assert_int_equal(ioctl(line->owner.stream.watcher.fd, FIONREAD, &arrived), 0);
-	} while ((size_t)arrived < length);
-}
-
-static void check_received(const struct line *line, size_t length)
+static void check_received(const struct tls_line *line, size_t length)
 {
 	assert_int_equal(line->owner.received.length, length);
 	assert_memory_equal(buffer_bytes(&line->owner.received), pattern, length);
@@ -104,7 +63,7 @@ static void check_received(const struct line *line, size_t length)
 
 /* --- Handshakes ----------------------------------------------------------------------------- */
 
-static void check_failed_once(struct line *line)
+static void check_failed_once(struct tls_line *line)
 {
 	stream_world_until_count(line->world, &line->owner.failures, 1);
 	stream_world_settle(line->world);
@@ -120,10 +79,10 @@ static void test_no_tls_at_all(void **state)
 					   "\x16\x03\x01\xff\xff\x01"};
 
 	for (size_t i = 0; i < array_length(rows); i++) {
-		struct line line = {0};
+		struct tls_line line = {0};
 		uint8_t alert[16];
 
-		begin_line(&line, *state, 0, false);
+		tls_line_begin(&line, *state, 0, false);
 		line.world->peer = NULL;
 		assert_int_equal(send(line.peer.fd, rows[i], strlen(rows[i]), 0), strlen(rows[i]));
 		check_failed_once(&line);
@@ -132,7 +91,7 @@ static void test_no_tls_at_all(void **state)
 		assert_int_equal(alert[0], SSL3_RT_ALERT);
 		assert_int_equal(alert[5], SSL3_AL_FATAL);
 		assert_int_equal(recv(line.peer.fd, alert, sizeof(alert), 0), 0);
-		close_line(&line);
+		tls_line_close(&line);
 	}
 }
 
@@ -141,9 +100,9 @@ static void test_leaving_in_the_middle(void **state)
 {
 	for (size_t cut = 0; cut < 200; cut += 33) {
 		for (int reset = 0; reset < 2; reset++) {
-			struct line line = {0};
+			struct tls_line line = {0};
 
-			begin_line(&line, *state, 0, false);
+			tls_line_begin(&line, *state, 0, false);
 			line.world->peer = NULL;
 			line.peer.hand_written = true;
 			tls_peer_pump(&line.peer);
@@ -159,10 +118,10 @@ static void test_leaving_in_the_middle(void **state)
 			}
 			line.peer.fd = -1;
 			check_failed_once(&line);
-			assert_string_equal(line.owner.why.text,
-					    reset ? "TLS handshake: Connection reset by peer"
-						  : "TLS handshake: the peer closed the connection");
-			close_line(&line);
+			assert_string_equal(line.owner.why.text + strlen("TLS handshake: "),
+					    reset ? "Connection reset by peer"
+						  : "the peer closed the connection");
+			tls_line_close(&line);
 		}
 	}
 }
@@ -171,9 +130,9 @@ static void test_leaving_in_the_middle(void **state)
 static void test_leaving_before_finished(void **state)
 {
 	for (size_t i = 0; i < array_length(versions) * 2; i++) {
-		struct line line = {0};
+		struct tls_line line = {0};
 
-		begin_line(&line, *state, versions[i / 2], false);
+		tls_line_begin(&line, *state, versions[i / 2], false);
 		line.peer.hand_written = true;
 		tls_peer_pump(&line.peer);
 		tls_peer_send(&line.peer, line.peer.outgoing.length);
@@ -189,7 +148,7 @@ static void test_leaving_before_finished(void **state)
 		}
 		line.peer.fd = -1;
 		check_failed_once(&line);
-		close_line(&line);
+		tls_line_close(&line);
 	}
 }
 
@@ -198,30 +157,30 @@ static void test_alerts_of_the_peer(void **state)
 {
 	static const uint8_t close_notify[] = {21, 3, 1, 0, 2, 1, 0};
 	static const uint8_t unknown_ca[] = {21, 3, 1, 0, 2, 2, 48};
-	struct line line = {0};
+	struct tls_line line = {0};
 
-	begin_line(&line, *state, 0, false);
+	tls_line_begin(&line, *state, 0, false);
 	line.world->peer = NULL;
 	assert_int_equal(send(line.peer.fd, close_notify, sizeof(close_notify), 0), 7);
 	check_failed_once(&line);
 	assert_string_equal(line.owner.why.text, "TLS handshake: the peer closed the connection");
-	close_line(&line);
+	tls_line_close(&line);
 
-	line = (struct line){0};
-	begin_line(&line, *state, 0, false);
+	line = (struct tls_line){0};
+	tls_line_begin(&line, *state, 0, false);
 	line.world->peer = NULL;
 	assert_int_equal(send(line.peer.fd, unknown_ca, sizeof(unknown_ca), 0), 7);
 	check_failed_once(&line);
 	assert_string_equal(line.owner.why.text, "TLS handshake: TLSV1_ALERT_UNKNOWN_CA");
-	close_line(&line);
+	tls_line_close(&line);
 }
 
 static void test_handshake_byte_by_byte(void **state)
 {
 	for (size_t i = 0; i < array_length(versions); i++) {
-		struct line line = {0};
+		struct tls_line line = {0};
 
-		begin_line(&line, *state, versions[i], false);
+		tls_line_begin(&line, *state, versions[i], false);
 		line.peer.hand_written = true;
 		while (!line.peer.finished || line.owner.events[0] == '\0') {
 			tls_peer_pump(&line.peer);
@@ -231,7 +190,7 @@ static void test_handshake_byte_by_byte(void **state)
 			stream_world_turn(line.world);
 		}
 		assert_string_equal(line.owner.events, "R");
-		close_line(&line);
+		tls_line_close(&line);
 	}
 }
 
@@ -239,9 +198,9 @@ static void test_handshake_byte_by_byte(void **state)
 static void test_early_command(void **state)
 {
 	for (int quiet = 0; quiet < 2; quiet++) {
-		struct line line = {.owner.quiet = quiet != 0};
+		struct tls_line line = {.owner.quiet = quiet != 0};
 
-		begin_line(&line, *state, TLS1_3_VERSION, false);
+		tls_line_begin(&line, *state, TLS1_3_VERSION, false);
 		line.peer.hand_written = true;
 		while (!line.peer.finished) {
 			tls_peer_pump(&line.peer);
@@ -251,7 +210,7 @@ static void test_early_command(void **state)
 			stream_world_turn(line.world);
 		}
 		tls_peer_write(&line.peer, pattern, 1000, 10);
-		send_all(&line);
+		tls_line_send_all(&line);
 		stream_world_settle(line.world);
 		if (quiet) {
 			assert_string_equal(line.owner.events, "R");
@@ -260,7 +219,7 @@ static void test_early_command(void **state)
 		}
 		assert_string_equal(line.owner.events, "Rr");
 		check_received(&line, 1000);
-		close_line(&line);
+		tls_line_close(&line);
 	}
 }
 
@@ -268,13 +227,13 @@ static void test_early_command(void **state)
 static void test_deaf_client(void **state)
 {
 	struct tls_files large;
-	struct line line = {0};
-	SSL_CTX *usual = context;
+	struct tls_line line = {0};
+	struct stream_world *world = *state;
 	unsigned turns;
 
 	tls_files_make(&large, 10 * MEBIBYTE);
-	context = tls_files_context(&large);
-	begin_line(&line, *state, TLS1_3_VERSION, true);
+	world->context = tls_files_context(&large);
+	tls_line_begin(&line, *state, TLS1_3_VERSION, true);
 	line.peer.deaf = true;
 	stream_world_settle(line.world);
 	assert_true(stream_is_congested(&line.owner.stream));
@@ -285,10 +244,9 @@ static void test_deaf_client(void **state)
 	turns_for(line.world->loop, 50);
 	assert_true(line.world->turns - turns < 20);
 	assert_string_equal(line.owner.events, "");
-	close_line(&line);
-	tls_context_free(context);
+	tls_line_close(&line);
+	tls_context_free(world->context);
 	tls_files_remove(&large);
-	context = usual;
 }
 
 /* --- Reading -------------------------------------------------------------------------------- */
@@ -301,17 +259,17 @@ static void test_reading_in_pieces(void **state)
 	for (size_t i = 0; i < array_length(pieces) * array_length(records) * 2; i++) {
 		size_t record = records[i / 2 % array_length(records)];
 		size_t length = record == 1 ? 2000 : 40000;
-		struct line line = {.owner.piece = pieces[i / 2 / array_length(records)],
+		struct tls_line line = {.owner.piece = pieces[i / 2 / array_length(records)],
 				    .owner.reads = i / 2 % 2 == 0 ? 1 : 0};
 
-		open_line(&line, *state, versions[i % 2], false);
+		tls_line_open(&line, *state, versions[i % 2], false);
 		tls_peer_write(&line.peer, pattern, length, record);
 		stream_world_until_received(line.world, &line.owner.received, length);
 		stream_world_settle(line.world);
 		check_received(&line, length);
 		assert_string_equal(line.owner.events, "Rr");
 		assert_null(line.owner.stream.held);
-		close_line(&line);
+		tls_line_close(&line);
 	}
 }
 
@@ -319,11 +277,11 @@ static void test_reading_in_pieces(void **state)
 static void test_reading_held_bytes(void **state)
 {
 	for (size_t i = 0; i < array_length(versions); i++) {
-		struct line line = {.owner.piece = 100, .owner.reads = 1};
+		struct tls_line line = {.owner.piece = 100, .owner.reads = 1};
 
-		open_line(&line, *state, versions[i], false);
+		tls_line_open(&line, *state, versions[i], false);
 		tls_peer_write(&line.peer, pattern, 3000, 500);
-		send_all(&line);
+		tls_line_send_all(&line);
 		stream_world_turn(line.world);
 		while (line.owner.received.length < 3000) {
 			size_t before = line.owner.received.length;
@@ -338,7 +296,7 @@ static void test_reading_held_bytes(void **state)
 			assert_true(line.owner.received.length > before);
 		}
 		check_received(&line, 3000);
-		close_line(&line);
+		tls_line_close(&line);
 	}
 }
 
@@ -346,12 +304,12 @@ static void test_reading_held_bytes(void **state)
  * no stream starves the others. */
 static void test_fair_receiving(void **state)
 {
-	struct line line = {.owner.piece = 64, .owner.reads = 1, .owner.quiet = true};
+	struct tls_line line = {.owner.piece = 64, .owner.reads = 1, .owner.quiet = true};
 	unsigned turns = 0;
 
-	open_line(&line, *state, TLS1_3_VERSION, false);
+	tls_line_open(&line, *state, TLS1_3_VERSION, false);
 	tls_peer_write(&line.peer, pattern, 110000, 1000);
-	send_all(&line);
+	tls_line_send_all(&line);
 	stream_set_reading(&line.owner.stream, true);
 	while (line.owner.received.length < 110000) {
 		size_t before = line.owner.received.length;
@@ -363,15 +321,15 @@ static void test_fair_receiving(void **state)
 	}
 	check_received(&line, 110000);
 	assert_true(turns >= 2);
-	close_line(&line);
+	tls_line_close(&line);
 }
 
 static void test_one_byte_on_the_wire(void **state)
 {
-	struct line line = {0};
+	struct tls_line line = {0};
 	unsigned readables;
 
-	open_line(&line, *state, TLS1_3_VERSION, false);
+	tls_line_open(&line, *state, TLS1_3_VERSION, false);
 	line.peer.hand_written = true;
 	tls_peer_write(&line.peer, pattern, 50, 25);
 	while (line.peer.outgoing.length > 0) {
@@ -384,14 +342,14 @@ static void test_one_byte_on_the_wire(void **state)
 	readables = line.owner.readables;
 	stream_world_settle(line.world);
 	assert_int_equal(line.owner.readables, readables); /* nothing spins */
-	close_line(&line);
+	tls_line_close(&line);
 }
 
 static void test_key_updates(void **state)
 {
-	struct line line = {0};
+	struct tls_line line = {0};
 
-	open_line(&line, *state, TLS1_3_VERSION, false);
+	tls_line_open(&line, *state, TLS1_3_VERSION, false);
 	for (int i = 0; i < 10; i++) {
 		tls_peer_update(&line.peer);
 		tls_peer_write(&line.peer, pattern + i * 100, 100, 0);
@@ -409,17 +367,17 @@ static void test_key_updates(void **state)
 	}
 	stream_world_settle(line.world);
 	assert_false(stream_is_congested(&line.owner.stream));
-	close_line(&line);
+	tls_line_close(&line);
 }
 
 /* --- Writing -------------------------------------------------------------------------------- */
 
 static void check_much(struct stream_world *world, uint16_t version, size_t step)
 {
-	struct line line = {0};
+	struct tls_line line = {0};
 	size_t written = 0;
 
-	open_line(&line, world, version, true);
+	tls_line_open(&line, world, version, true);
 	tls_peer_write(&line.peer, pattern, MEBIBYTE, step);
 	while (written < MEBIBYTE) {
 		size_t part = step < MEBIBYTE - written ? step : MEBIBYTE - written;
@@ -427,7 +385,8 @@ static void check_much(struct stream_world *world, uint16_t version, size_t step
 		stream_write(&line.owner.stream, pattern + written, part);
 		written += part;
 		/* A record adds 22 bytes under TLS 1.3 and 29 under TLS 1.2. */
-		assert_true(line.owner.stream.spill_length <= written + (written / step + 64) * 30 + 1024);
+		assert_true(line.owner.stream.spill_length <=
+			    written + (written / step + 64) * 30 + 1024);
 		if (written > MEBIBYTE / 2) {
 			stream_world_turn(world);
 			tls_peer_pump(&line.peer);
@@ -443,7 +402,7 @@ static void check_much(struct stream_world *world, uint16_t version, size_t step
 	assert_int_equal(line.owner.failures, 0);
 	assert_null(line.owner.stream.spill);
 	assert_null(line.owner.stream.held);
-	close_line(&line);
+	tls_line_close(&line);
 }
 
 static void test_much_both_ways(void **state)
@@ -460,158 +419,15 @@ static void test_chunk_sizes(void **state)
 	static const size_t sizes[] = {1, 16383, 16384, 16385, 65535, 65536, 70000, 200000};
 
 	for (size_t i = 0; i < array_length(sizes) * 2; i++) {
-		struct line line = {0};
+		struct tls_line line = {0};
 
-		open_line(&line, *state, versions[i % 2], false);
+		tls_line_open(&line, *state, versions[i % 2], false);
 		stream_write(&line.owner.stream, NULL, 0);
 		stream_write(&line.owner.stream, pattern, sizes[i / 2]);
 		stream_world_until_received(line.world, &line.peer.received, sizes[i / 2]);
 		assert_memory_equal(buffer_bytes(&line.peer.received), pattern, sizes[i / 2]);
-		close_line(&line);
+		tls_line_close(&line);
 	}
-}
-
-/* --- Ends ----------------------------------------------------------------------------------- */
-
-static void test_shutdown(void **state)
-{
-	static const enum stream_ending endings[] = {STREAM_ENDING_CLEAN, STREAM_ENDING_CUT};
-
-	for (size_t i = 0; i < 8; i++) {
-		struct line line = {0};
-		size_t length = i < 4 ? 100 : MEBIBYTE;
-		enum stream_ending ending = endings[i % 2];
-
-		open_line(&line, *state, versions[i / 2 % 2], i >= 4);
-		stream_write(&line.owner.stream, pattern, length);
-		assert_int_equal(stream_is_congested(&line.owner.stream), i >= 4);
-		stream_shutdown(&line.owner.stream, ending);
-		stream_shutdown(&line.owner.stream, STREAM_ENDING_CLEAN);
-		stream_write(&line.owner.stream, "ignored", 7);
-		stream_world_until_flag(line.world, &line.peer.fin);
-		tls_peer_pump(&line.peer);
-		assert_int_equal(line.peer.closed, ending == STREAM_ENDING_CLEAN);
-		assert_int_equal(line.peer.received.length, length);
-		assert_memory_equal(buffer_bytes(&line.peer.received), pattern, length);
-		tls_peer_write(&line.peer, pattern, 50, 0); /* reading goes on */
-		stream_world_until_received(line.world, &line.owner.received, 50);
-		tls_peer_end(&line.peer);
-		stream_world_until_flag(line.world, &line.owner.ended);
-		assert_int_equal(line.owner.ending, STREAM_READ_END);
-		assert_int_equal(line.owner.failures, 0);
-		close_line(&line);
-	}
-}
-
-enum departure { IN_ORDER, WITHOUT_NOTIFY, IN_A_RECORD, BY_RESET, WITH_GARBAGE };
-
-static void leave(struct line *line, enum departure departure)
-{
-	switch (departure) {
-	case IN_ORDER:
-		tls_peer_end(&line->peer);
-		send_all(line);
-		break;
-	case WITHOUT_NOTIFY:
-		shutdown(line->peer.fd, SHUT_WR);
-		break;
-	case IN_A_RECORD:
-		tls_peer_write(&line->peer, pattern, 1000, 0);
-		tls_peer_send(&line->peer, 500);
-		shutdown(line->peer.fd, SHUT_WR);
-		break;
-	case BY_RESET:
-		reset_connection(line->peer.fd);
-		line->peer.fd = -1;
-		break;
-	case WITH_GARBAGE:
-		assert_int_equal(send(line->peer.fd, "this is no record", 17, 0), 17);
-	}
-}
-
-static void test_end_of_input(void **state)
-{
-	static const enum stream_read_result results[] = {
-		[IN_ORDER] = STREAM_READ_END,
-		[WITHOUT_NOTIFY] = STREAM_READ_TRUNCATED,
-		[IN_A_RECORD] = STREAM_READ_TRUNCATED,
-		[BY_RESET] = STREAM_READ_FAILED,
-		[WITH_GARBAGE] = STREAM_READ_FAILED,
-	};
-
-	for (size_t i = 0; i < array_length(results) * 4; i++) {
-		enum departure departure = (enum departure)(i / 4);
-		struct line line = {.owner.piece = i / 2 % 2 == 0 ? 0 : 30, .owner.quiet = true};
-		unsigned readables;
-
-		open_line(&line, *state, versions[i % 2], false);
-		line.world->peer = NULL;
-		line.peer.hand_written = true;
-		tls_peer_write(&line.peer, pattern, 100, 50);
-		send_all(&line);
-		leave(&line, departure);
-		usleep(1000);
-		stream_set_reading(&line.owner.stream, true);
-		stream_world_until_flag(line.world, &line.owner.ended);
-		assert_int_equal(line.owner.ending, results[departure]);
-		check_received(&line, 100);
-		assert_true(departure == IN_ORDER || line.owner.why.text[0] != '\0');
-		assert_null(strstr(line.owner.why.text, "Success"));
-		readables = line.owner.readables;
-		stream_set_reading(&line.owner.stream, true);
-		stream_world_settle(line.world);
-		assert_int_equal(line.owner.readables, readables);
-		close_line(&line);
-	}
-}
-
-/* A reset that is met while bytes from before it are still in the process. */
-static void test_reset_behind_held_bytes(void **state)
-{
-	struct line line = {.owner.quiet = true};
-	uint8_t bytes[12];
-	size_t count = 0;
-
-	open_line(&line, *state, TLS1_3_VERSION, false);
-	line.peer.hand_written = true;
-	tls_peer_write(&line.peer, pattern, 20, 10);
-	send_all(&line);
-	assert_int_equal(stream_read(&line.owner.stream, bytes, 10, &count, NULL),
-			 STREAM_READ_BYTES);
-	assert_true(buffer_append(&line.owner.received, bytes, count));
-	assert_int_equal(count, 10);
-	assert_non_null(line.owner.stream.held);
-	reset_connection(line.peer.fd);
-	line.peer.fd = -1;
-	line.world->peer = NULL;
-	usleep(1000);
-	assert_int_equal(stream_read(&line.owner.stream, bytes, sizeof(bytes), &count, NULL),
-			 STREAM_READ_BYTES);
-	assert_true(buffer_append(&line.owner.received, bytes, count));
-	check_received(&line, 20);
-	stream_set_reading(&line.owner.stream, true);
-	stream_world_until_flag(line.world, &line.owner.ended);
-	assert_int_equal(line.owner.ending, STREAM_READ_FAILED);
-	assert_string_equal(line.owner.why.text, "Connection reset by peer");
-	close_line(&line);
-}
-
-static void test_last_words(void **state)
-{
-	struct line line = {0};
-
-	open_line(&line, *state, TLS1_3_VERSION, false);
-	line.peer.hand_written = true;
-	tls_peer_write(&line.peer, pattern, 100000, 0);
-	send_all(&line);
-	reset_connection(line.peer.fd);
-	line.peer.fd = -1;
-	line.world->peer = NULL;
-	stream_write(&line.owner.stream, "x", 1);
-	stream_world_until_count(line.world, &line.owner.failures, 1);
-	check_received(&line, 100000);
-	assert_string_equal(line.owner.events, "RrF");
-	close_line(&line);
 }
 
 /* --- Two streams and the buffers they share ------------------------------------------------- */
@@ -640,15 +456,15 @@ static void disturb(struct stream_owner *owner)
 static void test_shared_buffers(void **state)
 {
 	for (int round = 0; round < 4; round++) {
-		struct line lines[2] = {{.owner.quiet = true}, {.owner.quiet = true}};
+		struct tls_line lines[2] = {{.owner.quiet = true}, {.owner.quiet = true}};
 
 		for (int i = 0; i < 2; i++) {
-			open_line(&lines[i], *state, versions[round % 2], false);
+			tls_line_open(&lines[i], *state, versions[round % 2], false);
 			lines[i].owner.other = &lines[1 - i].owner;
 			lines[i].owner.on_readable = round < 2 || i == 0 ? disturb : NULL;
 			lines[i].peer.hand_written = true;
 			tls_peer_write(&lines[i].peer, pattern, 60000, 999);
-			send_all(&lines[i]);
+			tls_line_send_all(&lines[i]);
 		}
 		stream_set_reading(&lines[0].owner.stream, true);
 		stream_set_reading(&lines[1].owner.stream, true);
@@ -662,13 +478,13 @@ static void test_shared_buffers(void **state)
 			assert_int_equal(lines[i].owner.failures, 0);
 			assert_null(lines[i].owner.stream.held);
 		}
-		close_line(&lines[0]);
-		close_line(&lines[1]);
+		tls_line_close(&lines[0]);
+		tls_line_close(&lines[1]);
 	}
 }
 
-static struct line *disturbed;
-static struct line *silent;
+static struct tls_line *disturbed;
+static struct tls_line *silent;
 
 /* Reading another stream in the event of one gives neither a further receive. */
 static void read_between(struct stream_owner *owner)
@@ -681,7 +497,7 @@ static void read_between(struct stream_owner *owner)
 		assert_true(buffer_append(&owner->received, bytes, count));
 	}
 	tls_peer_write(&disturbed->peer, pattern + 100, 100, 0);
-	send_all(disturbed);
+	tls_line_send_all(disturbed);
 	assert_int_equal(stream_read(&silent->owner.stream, bytes, 10, &count, NULL),
 			 STREAM_READ_BYTES);
 	assert_int_equal(stream_read(&owner->stream, bytes, sizeof(bytes), &count, NULL),
@@ -691,17 +507,17 @@ static void read_between(struct stream_owner *owner)
 
 static void test_one_receive_in_spite_of_others(void **state)
 {
-	struct line lines[2] = {{.owner.on_readable = read_between}, {.owner.quiet = true}};
+	struct tls_line lines[2] = {{.owner.on_readable = read_between}, {.owner.quiet = true}};
 	uint8_t bytes[10];
 	size_t count = 0;
 
 	for (int i = 0; i < 2; i++) {
-		open_line(&lines[i], *state, TLS1_3_VERSION, false);
+		tls_line_open(&lines[i], *state, TLS1_3_VERSION, false);
 		lines[i].peer.hand_written = true;
 	}
 	for (int i = 0; i < 2; i++) {
 		tls_peer_write(&lines[i].peer, pattern, 100, 10);
-		send_all(&lines[i]);
+		tls_line_send_all(&lines[i]);
 	}
 	disturbed = &lines[0];
 	silent = &lines[1];
@@ -709,8 +525,8 @@ static void test_one_receive_in_spite_of_others(void **state)
 			 STREAM_READ_BYTES);
 	stream_world_until_received(lines[0].world, &lines[0].owner.received, 200);
 	check_received(&lines[0], 200);
-	close_line(&lines[0]);
-	close_line(&lines[1]);
+	tls_line_close(&lines[0]);
+	tls_line_close(&lines[1]);
 }
 
 /* A worker's whole day in short: the plaintext of one goes to the other, and back, each way through
@@ -741,11 +557,11 @@ static void resume_other(struct stream_owner *owner)
 
 static void test_relaying(void **state)
 {
-	struct line lines[2] = {{.owner.reads = 1}, {.owner.reads = 1}};
+	struct tls_line lines[2] = {{.owner.reads = 1}, {.owner.reads = 1}};
 	struct stream_world *world = *state;
 
 	for (int i = 0; i < 2; i++) {
-		open_line(&lines[i], world, versions[i], true);
+		tls_line_open(&lines[i], world, versions[i], true);
 	}
 	for (int i = 0; i < 2; i++) {
 		lines[i].owner.other = &lines[1 - i].owner;
@@ -753,7 +569,8 @@ static void test_relaying(void **state)
 		lines[i].owner.on_drained = resume_other;
 		tls_peer_write(&lines[i].peer, pattern, MEBIBYTE, i == 0 ? 777 : 0);
 	}
-	while (lines[0].peer.received.length < MEBIBYTE || lines[1].peer.received.length < MEBIBYTE) {
+	while (lines[0].peer.received.length < MEBIBYTE ||
+	       lines[1].peer.received.length < MEBIBYTE) {
 		world->peer = NULL;
 		tls_peer_pump(&lines[0].peer);
 		tls_peer_pump(&lines[1].peer);
@@ -767,80 +584,11 @@ static void test_relaying(void **state)
 	}
 	for (int i = 0; i < 2; i++) {
 		assert_memory_equal(buffer_bytes(&lines[i].peer.received), pattern, MEBIBYTE);
-		close_line(&lines[i]);
+		tls_line_close(&lines[i]);
 	}
 }
 
-/* --- Closing from within -------------------------------------------------------------------- */
-
-static void close_both(struct stream_owner *owner)
-{
-	stream_close(&owner->stream);
-	if (owner->other != NULL) {
-		stream_close(&owner->other->stream);
-	}
-}
-
-static void test_closing_in_ready(void **state)
-{
-	struct line line = {.owner.on_ready = close_both};
-
-	begin_line(&line, *state, TLS1_3_VERSION, false);
-	stream_world_settle(line.world);
-	assert_string_equal(line.owner.events, "R");
-	assert_false(stream_is_open(&line.owner.stream));
-	close_line(&line);
-}
-
-static void test_closing_in_failed(void **state)
-{
-	struct line line = {.owner.on_failed = close_both};
-
-	begin_line(&line, *state, TLS1_1_VERSION, false);
-	stream_world_settle(line.world);
-	assert_string_equal(line.owner.events, "F");
-	assert_int_equal(line.peer.alert, SSL_AD_PROTOCOL_VERSION);
-	close_line(&line);
-}
-
-static void test_closing_in_drained(void **state)
-{
-	struct line line = {.owner.on_drained = close_both};
-
-	open_line(&line, *state, TLS1_3_VERSION, true);
-	stream_write(&line.owner.stream, pattern, MEBIBYTE);
-	assert_true(stream_is_congested(&line.owner.stream));
-	stream_world_until_flag(line.world, &line.peer.fin);
-	assert_string_equal(line.owner.events, "Rd");
-	assert_int_equal(line.peer.received.length, MEBIBYTE);
-	close_line(&line);
-}
-
-/* Both have bytes that TLS holds and an event in this turn; the first closes both. */
-static void test_closing_with_held_bytes(void **state)
-{
-	struct line lines[2] = {{.owner.reads = 1, .owner.piece = 1},
-				{.owner.reads = 1, .owner.piece = 1}};
-
-	for (int i = 0; i < 2; i++) {
-		open_line(&lines[i], *state, TLS1_3_VERSION, false);
-		lines[i].owner.other = &lines[1 - i].owner;
-		lines[i].peer.hand_written = true;
-		tls_peer_write(&lines[i].peer, pattern, 1000, 1);
-	}
-	for (int i = 0; i < 2; i++) {
-		stream_set_reading(&lines[i].owner.stream, false);
-		send_all(&lines[i]);
-		stream_set_reading(&lines[i].owner.stream, true);
-		lines[i].owner.on_readable = close_both;
-	}
-	stream_world_settle(lines[0].world);
-	assert_int_equal(lines[0].owner.readables + lines[1].owner.readables, 1);
-	close_line(&lines[0]);
-	close_line(&lines[1]);
-}
-
-#define TEST(test) cmocka_unit_test_setup_teardown(test, stream_world_begin, stream_world_end)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, begin, stream_world_end)
 
 int main(void)
 {
@@ -859,17 +607,9 @@ int main(void)
 		TEST(test_key_updates),
 		TEST(test_much_both_ways),
 		TEST(test_chunk_sizes),
-		TEST(test_shutdown),
-		TEST(test_end_of_input),
-		TEST(test_reset_behind_held_bytes),
-		TEST(test_last_words),
 		TEST(test_shared_buffers),
 		TEST(test_one_receive_in_spite_of_others),
 		TEST(test_relaying),
-		TEST(test_closing_in_ready),
-		TEST(test_closing_in_failed),
-		TEST(test_closing_in_drained),
-		TEST(test_closing_with_held_bytes),
 	};
 
 	return cmocka_run_group_tests_name("stream with TLS", tests, begin_files, end_files);

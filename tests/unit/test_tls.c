@@ -40,8 +40,10 @@ static int end_files(void **state)
 
 /* --- Loading -------------------------------------------------------------------------------- */
 
-static void check_refused(const char *chain, const char *key, const char *path, const char *words)
+static void check_refused(const char *chain, const char *key, enum tls_load fault,
+			  const char *words)
 {
+	const char *path = fault == TLS_BAD_CHAIN ? chain : key;
 	struct config_certificate certificate = {.chain = (char *)chain, .key = (char *)key};
 	struct config_tls_front config = {
 		.alpn = true,
@@ -56,8 +58,7 @@ static void check_refused(const char *chain, const char *key, const char *path, 
 	snprintf(expected, sizeof(expected), "%s: %s", path, words);
 	assert_string_equal(error.text, expected);
 	error.text[0] = '\0';
-	assert_int_equal(tls_check_certificate(&certificate, &error),
-			 path == chain ? TLS_BAD_CHAIN : TLS_BAD_KEY);
+	assert_int_equal(tls_check_certificate(&certificate, &error), fault);
 	assert_string_equal(error.text, expected);
 	/* Nothing is left for the next to find. */
 	tls_error_set(&error, "nothing");
@@ -85,16 +86,16 @@ static void test_refused_files(void **state)
 	snprintf(mismatch, sizeof(mismatch), "this key does not belong to the certificate %s",
 		 files.chain);
 	write_text(broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-	check_refused(missing, files.key, missing, "No such file or directory");
-	check_refused(files.chain, missing, missing, "No such file or directory");
-	check_refused(files.folder, files.key, files.folder, "not a PEM certificate chain");
-	check_refused(files.chain, files.other_key, files.other_key, mismatch);
-	check_refused(files.chain, files.rsa_key, files.rsa_key, mismatch);
-	check_refused("/dev/null", files.key, "/dev/null", "not a PEM certificate chain");
-	check_refused(files.chain, "/dev/null", "/dev/null", "not a PEM private key");
-	check_refused(files.key, files.key, files.key, "not a PEM certificate chain");
-	check_refused(files.chain, files.chain, files.chain, "not a PEM private key");
-	check_refused(broken, files.key, broken, "not a PEM certificate chain");
+	check_refused(missing, files.key, TLS_BAD_CHAIN, "No such file or directory");
+	check_refused(files.chain, missing, TLS_BAD_KEY, "No such file or directory");
+	check_refused(files.folder, files.key, TLS_BAD_CHAIN, "not a PEM certificate chain");
+	check_refused(files.chain, files.other_key, TLS_BAD_KEY, mismatch);
+	check_refused(files.chain, files.rsa_key, TLS_BAD_KEY, mismatch);
+	check_refused("/dev/null", files.key, TLS_BAD_CHAIN, "not a PEM certificate chain");
+	check_refused(files.chain, "/dev/null", TLS_BAD_KEY, "not a PEM private key");
+	check_refused(files.key, files.key, TLS_BAD_CHAIN, "not a PEM certificate chain");
+	check_refused(files.chain, files.chain, TLS_BAD_KEY, "not a PEM private key");
+	check_refused(broken, files.key, TLS_BAD_CHAIN, "not a PEM certificate chain");
 	unlink(broken);
 }
 
@@ -355,7 +356,8 @@ int main(void)
 		cmocka_unit_test(test_refused_files),
 		cmocka_unit_test(test_good_files),
 		cmocka_unit_test(test_free_nothing),
-		cmocka_unit_test_setup_teardown(test_versions, stream_world_begin, stream_world_end),
+		cmocka_unit_test_setup_teardown(test_versions, stream_world_begin,
+						stream_world_end),
 		cmocka_unit_test_setup_teardown(test_alpn, stream_world_begin, stream_world_end),
 		cmocka_unit_test_setup_teardown(test_resumption, stream_world_begin,
 						stream_world_end),

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A stream with TLS, its owner, and the client at its other end.
+ */
+#include "support/tls_line.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include <cmocka.h>
+
+void tls_line_begin(struct tls_line *line, struct stream_world *world, uint16_t version,
+		    bool small)
+{
+	struct tls_peer_settings settings = {.version = version};
+	int ours;
+	int theirs;
+
+	line->world = world;
+	stream_world_pair(small, &ours, &theirs);
+	tls_peer_open(&line->peer, theirs, &settings);
+	world->peer = &line->peer;
+	stream_owner_accept(&line->owner, world, ours, world->context);
+}
+
+void tls_line_open(struct tls_line *line, struct stream_world *world, uint16_t version, bool small)
+{
+	tls_line_begin(line, world, version, small);
+	stream_world_settle(world);
+	assert_string_equal(line->owner.events, "R");
+	assert_true(line->peer.finished);
+}
+
+void tls_line_close(struct tls_line *line)
+{
+	line->world->peer = NULL;
+	stream_owner_done(&line->owner);
+	tls_peer_close(&line->peer);
+}
+
+void tls_line_send_all(struct tls_line *line)
+{
+	size_t length = line->peer.outgoing.length;
+	int arrived = 0;
+
+	tls_peer_send(&line->peer, length);
+	assert_int_equal(line->peer.outgoing.length, 0);
+	do {
+		assert_int_equal(ioctl(line->owner.stream.watcher.fd, FIONREAD, &arrived), 0);
+	} while ((size_t)arrived < length);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A stream with TLS, its owner, and the client at its other end.
+ */
+#ifndef GATEPOST_TESTS_TLS_LINE_H
+#define GATEPOST_TESTS_TLS_LINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "support/stream_world.h"
+#include "support/tls_peer.h"
+
+struct tls_line {
+	struct stream_world *world;
+	struct stream_owner owner;
+	struct tls_peer peer;
+};
+
+/* tls_line_begin connects the two, with the context of the world; the handshake is to come. With
+ * `small` the sockets take little. `owner` may have been given hooks before. */
+void tls_line_begin(struct tls_line *line, struct stream_world *world, uint16_t version,
+		    bool small);
+
+/* tls_line_open does so, and returns with the handshake done and nothing on the way. */
+void tls_line_open(struct tls_line *line, struct stream_world *world, uint16_t version, bool small);
+
+/* tls_line_send_all puts all that the peer has sealed on the wire, and waits until it has come. */
+void tls_line_send_all(struct tls_line *line);
+
+void tls_line_close(struct tls_line *line);
+
+#endif
