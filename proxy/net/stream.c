@@ -303,7 +303,7 @@ static void on_io(struct ev_loop *loop, struct ev_io *watcher, int events)
 
 	(void)loop;
 	shared->current = stream;
-	/* Fed events come in the same turn: a receive for each, and a fast peer would not let go. */
+	/* Fed events come in the same turn: with a receive each, a fast peer would not let go. */
 	shared->may_receive = (events & (EV_READ | EV_WRITE)) != 0;
 	shared->has_received = false;
 	dispatch(stream, events);
