@@ -16,7 +16,7 @@
 
 /* Longest text of an IP address with its NUL (INET6_ADDRSTRLEN), and of "[address]:port". */
 #define ADDR_IP_TEXT_MAX 46
-#define ADDR_TEXT_MAX 56
+#define ADDR_TEXT_MAX    56
 
 /* struct addr is an IPv4 or IPv6 address with its port, or "some Unix socket" (no path), in 28
  * bytes. Zero (AF_UNSPEC) is no address. */
@@ -69,8 +69,8 @@ must_use bool endpoint_copy(struct endpoint *to, const struct endpoint *from);
 bool endpoint_equal(const struct endpoint *left, const struct endpoint *right);
 void endpoint_done(struct endpoint *endpoint);
 
-/* endpoint_format appends nothing it does not know: "mail1.example:143", "[::1]:143", "unix:/run/x".
- * `size` bounds what is written, NUL included. */
+/* endpoint_format appends nothing it does not know: "mail1.example:143", "[::1]:143",
+ * "unix:/run/x". `size` bounds what is written, NUL included. */
 void endpoint_format(const struct endpoint *endpoint, char *text, size_t size);
 
 #endif

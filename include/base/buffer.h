@@ -25,7 +25,8 @@ struct buffer {
 	bool failed;
 };
 
-/* buffer_bytes points at the first byte; valid until the next append, consume or done. Never NULL. */
+/* buffer_bytes points at the first byte; valid until the next append, consume or done. Never NULL.
+ */
 const uint8_t *buffer_bytes(const struct buffer *buffer);
 
 /* buffer_append copies `length` bytes to the end. False, and `failed`, when memory ran out. */

@@ -17,10 +17,10 @@
 
 /* Bounds of the file itself, of what may be repeated in it, of the words of a lookup command, and
  * of a user name once it is normalised. */
-#define CONFIG_FILE_MAX (16 << 20)
-#define CONFIG_TABLES_MAX 4096
+#define CONFIG_FILE_MAX         (16 << 20)
+#define CONFIG_TABLES_MAX       4096
 #define CONFIG_LOOKUP_WORDS_MAX 16
-#define CONFIG_USER_MAX 255
+#define CONFIG_USER_MAX         255
 
 enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_IMPLICIT };
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
@@ -102,7 +102,7 @@ struct config_backend {
 
 struct config_limits {
 	uint64_t handshake_timeout_ms; /* TLS handshake */
-	uint64_t login_timeout_ms; /* from accept to a login, whatever the client sends */
+	uint64_t login_timeout_ms;     /* from accept to a login, whatever the client sends */
 	uint64_t close_timeout_ms; /* to flush and linger, and the rest of a half-closed session */
 	uint64_t peer_timeout_ms;  /* TCP: a peer that acknowledges nothing for so long is gone */
 	uint64_t preauth_line;     /* bytes */

@@ -18,7 +18,7 @@
  * its newline included: fields that do not fit are left out, and cut=true is the last. So long a
  * line enters a pipe whole or not at all (PIPE_BUF). */
 #define LOG_VALUE_MAX 512
-#define LOG_LINE_MAX 4096
+#define LOG_LINE_MAX  4096
 
 /* Bytes of lines that wait to be written. */
 #define LOG_QUEUE_MAX (1 << 20)
@@ -62,13 +62,13 @@ void log_close(void);
 void log_write(enum config_log_level level, const char *event, const struct log_field *fields,
 	       size_t count);
 
-#define log_at(level, event, ...)                                    \
-	log_write((level), (event), (struct log_field[]){__VA_ARGS__}, \
+#define log_at(level, event, ...)                                                                  \
+	log_write((level), (event), (struct log_field[]){__VA_ARGS__},                             \
 		  sizeof((struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
 
 #define log_error(event, ...) log_at(CONFIG_LOG_ERROR, event, __VA_ARGS__)
-#define log_warn(event, ...) log_at(CONFIG_LOG_WARN, event, __VA_ARGS__)
-#define log_info(event, ...) log_at(CONFIG_LOG_INFO, event, __VA_ARGS__)
+#define log_warn(event, ...)  log_at(CONFIG_LOG_WARN, event, __VA_ARGS__)
+#define log_info(event, ...)  log_at(CONFIG_LOG_INFO, event, __VA_ARGS__)
 #define log_debug(event, ...) log_at(CONFIG_LOG_DEBUG, event, __VA_ARGS__)
 
 #endif

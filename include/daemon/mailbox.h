@@ -35,7 +35,7 @@ void mailbox_open(struct mailbox *mailbox, struct ev_loop *loop, mailbox_callbac
 /* mailbox_post may be called on any thread while the mailbox is open. */
 void mailbox_post(struct mailbox *mailbox, enum letter letter);
 
-/* mailbox_close forgets what was not received; nobody may post any more. */
+/* mailbox_close forgets what was not received; nobody may post any more. Not from `received`. */
 void mailbox_close(struct mailbox *mailbox);
 
 #endif

@@ -8,7 +8,8 @@
 #include "base/base.h"
 #include "base/error.h"
 
-/* privilege_raise_descriptors raises RLIMIT_NOFILE to its hard limit, and returns what holds then. */
+/* privilege_raise_descriptors raises RLIMIT_NOFILE to its hard limit, and returns what holds then.
+ */
 unsigned privilege_raise_descriptors(void);
 
 /* privilege_forbid_dumps: no core file, and no other process of the user may read our memory. */

@@ -23,7 +23,7 @@ struct worker_settings {
 	struct config *config;
 	struct ssl_ctx_st *tls;
 	struct limit *limit;
-	const int *listener_fds;   /* one for each listener of the configuration, owned from now on */
+	const int *listener_fds; /* one for each listener of the configuration, owned from now on */
 	struct mailbox *supervisor; /* gets LETTER_ENDED when the loop is over */
 };
 

@@ -13,7 +13,7 @@
 
 /* RFC 4616 section 2 lets each of authzid, authcid and passwd be 255 octets; no name is longer.
  * A password may fill a literal. */
-#define CREDENTIALS_USER_MAX 255
+#define CREDENTIALS_USER_MAX     255
 #define CREDENTIALS_PASSWORD_MAX 4096
 
 /* struct credentials owns its strings. `user` is whose password it is (authcid), 1 to 255 octets

@@ -27,8 +27,8 @@ struct preauth_settings {
 enum preauth_verdict {
 	PREAUTH_MORE,     /* all input is consumed: send the reply, feed again when bytes arrive */
 	PREAUTH_LOGIN,    /* credentials are complete. Input behind the command is left unconsumed:
-	                   * it belongs to the backend if the login succeeds. The session either
-	                   * calls preauth_refuse() and feeds on, or ends the dialogue. */
+			   * it belongs to the backend if the login succeeds. The session either
+			   * calls preauth_refuse() and feeds on, or ends the dialogue. */
 	PREAUTH_LOGOUT,   /* the client logged out; the reply ends in its tagged OK: send, close */
 	PREAUTH_NOT_IMAP, /* HTTP, SMTP or binary on an IMAP port; reply is a BYE: send, close */
 	PREAUTH_ABUSE,    /* too many bad commands; reply is a BYE: send, close */
@@ -39,9 +39,9 @@ enum preauth_verdict {
  * it; names and passwords that cannot be any (empty, too long, control characters) count, logins
  * that the session refuses do not. A tag has at most PREAUTH_TAG_MAX octets, a line of an
  * AUTHENTICATE PREAUTH_SASL_LINE_MAX whatever `line_max` is; command.h has the other limits. */
-#define PREAUTH_BAD_IN_A_ROW 10
-#define PREAUTH_BAD_IN_ALL 30
-#define PREAUTH_TAG_MAX 126
+#define PREAUTH_BAD_IN_A_ROW  10
+#define PREAUTH_BAD_IN_ALL    30
+#define PREAUTH_TAG_MAX       126
 #define PREAUTH_SASL_LINE_MAX 24576
 
 /* preauth_new starts a dialogue in the not-authenticated state; NULL when memory ran out.

@@ -33,22 +33,22 @@ struct upstream_identity {
 struct upstream_settings {
 	const struct credentials *credentials;
 	const struct upstream_identity *identity; /* NULL: tell nothing of the client */
-	unsigned proxy_ttl; /* x-proxy-ttl: told with the identity, and to another gatepost in any
-	                     * case, so that a route in a circle ends */
+	unsigned proxy_ttl;  /* x-proxy-ttl: told with the identity, and to another gatepost in any
+			      * case, so that a route in a circle ends */
 	bool ask_capability; /* fetch the list after login where the backend did not send it */
 };
 
 enum upstream_verdict {
 	UPSTREAM_MORE,    /* send the output, feed again when bytes arrive */
 	UPSTREAM_READY,   /* logged in. Input behind the tagged OK is left unconsumed: it is the
-	                   * client's. upstream_write_ready() says what the client reads first. */
+			   * client's. upstream_write_ready() says what the client reads first. */
 	UPSTREAM_REFUSED, /* the backend said NO to this user; upstream_refusal() */
 	UPSTREAM_FAILED,  /* the backend cannot be used; upstream_refusal(), upstream_reason() */
 };
 
 /* Limits of the dialogue: a line of the backend, and all that it says before the login is
  * answered. */
-#define UPSTREAM_LINE_MAX 8192
+#define UPSTREAM_LINE_MAX  8192
 #define UPSTREAM_TOTAL_MAX 65536
 
 /* upstream_new begins by waiting for the greeting; NULL when memory ran out. */

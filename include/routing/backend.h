@@ -17,7 +17,7 @@ struct config_backend;
 
 /* Timeouts of a backend that only a URL in Redis names. */
 #define BACKEND_CONNECT_TIMEOUT_MS 5000
-#define BACKEND_LOGIN_TIMEOUT_MS 30000
+#define BACKEND_LOGIN_TIMEOUT_MS   30000
 
 /* struct backend: read-only for sessions but for the references. */
 struct backend {

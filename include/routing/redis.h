@@ -23,7 +23,7 @@ struct timeouts;
 /* Questions asked and not yet answered, per connection; one more is refused at once. And the
  * longest reply that is read, with all its framing; a longer one ends the connection. */
 #define REDIS_IN_FLIGHT_MAX 1024
-#define REDIS_REPLY_MAX 65536
+#define REDIS_REPLY_MAX     65536
 
 enum redis_result {
 	REDIS_STRING, /* `text`, `length` bytes, borrowed for the call */
@@ -47,8 +47,9 @@ must_use struct redis *redis_new(const struct config_redis *config, struct strea
 				 struct timeouts *timeouts, struct resolver *resolver,
 				 struct metrics *metrics);
 
-/* redis_ask sends one command of binary-safe words, which has one reply. Answers once through `callback` unless
- * cancelled, at the latest when the configured timeout is over, perhaps before it returns. */
+/* redis_ask sends one command of binary-safe words, which has one reply. Answers once through
+ * `callback` unless cancelled, at the latest when the configured timeout is over, perhaps before it
+ * returns. */
 void redis_ask(struct redis *redis, struct redis_question *question, size_t word_count,
 	       const char *const *words, const size_t *lengths, redis_callback_t *callback);
 

@@ -85,7 +85,8 @@ void session_accept(struct session_set *set, const struct config_listener *liste
  * others go on; new ones must not come. */
 void session_set_drain(struct session_set *set);
 
-/* session_set_finish ends all others in order: what their backends sent still reaches the clients. */
+/* session_set_finish ends all others in order: what their backends sent still reaches the clients.
+ */
 void session_set_finish(struct session_set *set);
 
 /* session_set_close ends every session now. */

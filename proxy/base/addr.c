@@ -146,7 +146,8 @@ static bool parse_unix(struct endpoint *endpoint, const char *path, struct error
 	struct sockaddr_un limit;
 
 	if (path[0] != '/' || strlen(path) >= sizeof(limit.sun_path)) {
-		return error_set(error, "a Unix socket is unix:/path with a path of at most %zu bytes",
+		return error_set(error,
+				 "a Unix socket is unix:/path with a path of at most %zu bytes",
 				 sizeof(limit.sun_path) - 1);
 	}
 	endpoint->kind = ENDPOINT_UNIX;
@@ -164,8 +165,9 @@ static bool split_host(char *host, size_t size, const char *text, const char **p
 	const char *rest = start + length;
 
 	if (length == 0 || length >= size || (bracketed && *rest != ']')) {
-		return error_set(error, "an address is host:port, [IPv6]:port or unix:/path, not \"%.64s\"",
-				 text);
+		return error_set(
+			error, "an address is host:port, [IPv6]:port or unix:/path, not \"%.64s\"",
+			text);
 	}
 	memcpy(host, start, length);
 	host[length] = '\0';

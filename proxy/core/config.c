@@ -24,8 +24,8 @@ static void config_free(struct config *config)
 			const struct option *option = &option_table[j % option_count];
 
 			if (option->section == i) {
-				option_done(option, option_structure(config, section,
-								     j / option_count));
+				option_done(option,
+					    option_structure(config, section, j / option_count));
 			}
 		}
 	}

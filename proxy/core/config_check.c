@@ -64,7 +64,8 @@ static void check_listeners(struct checking *checking)
 	bool told = certificates != NULL;
 
 	if (array == NULL || (array->kind == TOML_ARRAY && array->child_count == 0)) {
-		faults_add(checking->faults, (struct toml_place){1, 1}, "no [[listener]]; add one "
+		faults_add(checking->faults, (struct toml_place){1, 1},
+			   "no [[listener]]; add one "
 			   "with address = \"0.0.0.0:993\"");
 		return;
 	}
@@ -85,7 +86,8 @@ static void check_certificates(struct checking *checking)
 		config_child(config_child(checking->root, "tls"), "certificate");
 
 	for (size_t i = 1; array != NULL && i < checking->config->tls.certificate_count; i++) {
-		faults_add(checking->faults, array->children[i].place, "a second "
+		faults_add(checking->faults, array->children[i].place,
+			   "a second "
 			   "[[tls.certificate]]; this version takes one: remove the others");
 	}
 }
@@ -110,8 +112,7 @@ static void check_backends(struct checking *checking)
 	}
 }
 
-void config_check(const struct config *config, const struct toml_node *root,
-		  struct faults *faults)
+void config_check(const struct config *config, const struct toml_node *root, struct faults *faults)
 {
 	struct checking checking = {config, root, faults};
 

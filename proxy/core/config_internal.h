@@ -18,12 +18,10 @@
 void config_read(struct config *config, const struct toml_node *root, struct faults *faults);
 
 /* config_read_users reads [routing.users]; backends and [routing] must have been read. */
-void config_read_users(struct config *config, const struct toml_node *root,
-		       struct faults *faults);
+void config_read_users(struct config *config, const struct toml_node *root, struct faults *faults);
 
 /* config_check finds faults between options: needed sections, one address twice, one name twice. */
-void config_check(const struct config *config, const struct toml_node *root,
-		  struct faults *faults);
+void config_check(const struct config *config, const struct toml_node *root, struct faults *faults);
 
 /* config_child finds a child of a table by its key; NULL where there is none, or no table. */
 const struct toml_node *config_child(const struct toml_node *table, const char *key);

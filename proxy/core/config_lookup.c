@@ -38,8 +38,10 @@ static bool check_command(const char *text, size_t words, struct error *error)
 		       error_set(error, "has %zu words, but \"%s\" takes %zu, itself included",
 				 words, quoted, commands[i].words);
 	}
-	return error_set(error, "begins with \"%s\", but must be a command that only reads: GET, "
-				"HGET, GETRANGE or LINDEX", quoted);
+	return error_set(error,
+			 "begins with \"%s\", but must be a command that only reads: GET, "
+			 "HGET, GETRANGE or LINDEX",
+			 quoted);
 }
 
 /* The length of the placeholder at `text`, 0 when there is none. */
@@ -71,8 +73,9 @@ static bool check_placeholders(const char *text, struct error *error)
 		if (length == 0) {
 			length = strcspn(text, "} ");
 			length += text[length] == '}' ? 1 : 0;
-			return error_set(error, "has \"%s\", but only {user}, {local} and {domain} "
-						"are filled in",
+			return error_set(error,
+					 "has \"%s\", but only {user}, {local} and {domain} "
+					 "are filled in",
 					 fault_quote(quoted, text, length));
 		}
 		found = true;

@@ -21,9 +21,9 @@ static void read_table(struct reading *reading, enum section_symbol symbol,
 const char *config_kind_name(enum toml_kind kind)
 {
 	static const char *const names[] = {
-		[TOML_TABLE] = "a table",     [TOML_ARRAY] = "an array",
-		[TOML_STRING] = "a string",   [TOML_INTEGER] = "a whole number",
-		[TOML_FLOAT] = "a fraction",  [TOML_BOOLEAN] = "a truth value",
+		[TOML_TABLE] = "a table",       [TOML_ARRAY] = "an array",
+		[TOML_STRING] = "a string",     [TOML_INTEGER] = "a whole number",
+		[TOML_FLOAT] = "a fraction",    [TOML_BOOLEAN] = "a truth value",
 		[TOML_TIME] = "a date or time",
 	};
 
@@ -132,9 +132,10 @@ static void read_many(struct reading *reading, enum section_symbol symbol,
 	const struct section *section = &option_sections[symbol];
 
 	if (array->child_count > CONFIG_TABLES_MAX) {
-		faults_add(reading->faults, array->place, "[[%s]] stands here %zu times, but may "
-			   "at most %d times", section->name, array->child_count,
-			   CONFIG_TABLES_MAX);
+		faults_add(reading->faults, array->place,
+			   "[[%s]] stands here %zu times, but may "
+			   "at most %d times",
+			   section->name, array->child_count, CONFIG_TABLES_MAX);
 		return;
 	}
 	if (!option_resize(reading->config, section, array->child_count)) {
@@ -164,8 +165,10 @@ static void read_section(struct reading *reading, const struct section *section,
 	if (node->kind != kind) {
 		char label[64];
 
-		faults_add(reading->faults, node->key_place, "\"%s\" must be written as %s, not "
-			   "as %s", section->name, section_label(section, label),
+		faults_add(reading->faults, node->key_place,
+			   "\"%s\" must be written as %s, not "
+			   "as %s",
+			   section->name, section_label(section, label),
 			   config_kind_name(node->kind));
 	} else if (section->kind == SECTION_MANY) {
 		read_many(reading, symbol, node);

@@ -118,9 +118,10 @@ static size_t read_backend(struct reading *reading, const struct toml_node *node
 	found = bsearch(node->text, reading->backends, reading->backend_count,
 			sizeof(*reading->backends), backend_find);
 	if (found == NULL || strlen(node->text) != node->length) {
-		faults_add(reading->faults, node->place, "user \"%s\" lives on \"%s\", but no "
-			   "[[backend]] has that name", user,
-			   fault_quote(quoted, node->text, node->length));
+		faults_add(reading->faults, node->place,
+			   "user \"%s\" lives on \"%s\", but no "
+			   "[[backend]] has that name",
+			   user, fault_quote(quoted, node->text, node->length));
 		return config->backend_count;
 	}
 	return (size_t)(*found - config->backends);
@@ -134,12 +135,15 @@ static void read_user(struct reading *reading, const struct toml_node *node)
 
 	fault_quote(quoted, node->key, node->key_length);
 	if (text_has_control(node->key, node->key_length)) {
-		faults_add(reading->faults, node->key_place, "user \"%s\" has a control character "
-			   "in its name; no client can log in as that", quoted);
-	} else if (!config_normalise_user(&reading->config->routing, node->key, key,
-					  sizeof(key))) {
-		faults_add(reading->faults, node->key_place, "user \"%s\" must have a name of 1 to "
-			   "%d bytes, the default domain included", quoted, CONFIG_USER_MAX);
+		faults_add(reading->faults, node->key_place,
+			   "user \"%s\" has a control character "
+			   "in its name; no client can log in as that",
+			   quoted);
+	} else if (!config_normalise_user(&reading->config->routing, node->key, key, sizeof(key))) {
+		faults_add(reading->faults, node->key_place,
+			   "user \"%s\" must have a name of 1 to "
+			   "%d bytes, the default domain included",
+			   quoted, CONFIG_USER_MAX);
 	} else if ((entry.user.name = strdup(key)) == NULL) {
 		faults_add(reading->faults, node->key_place, "out of memory");
 	} else {
@@ -180,8 +184,7 @@ static void read_all(struct reading *reading, const struct toml_node *table)
 	}
 }
 
-void config_read_users(struct config *config, const struct toml_node *root,
-		       struct faults *faults)
+void config_read_users(struct config *config, const struct toml_node *root, struct faults *faults)
 {
 	const struct toml_node *table = config_child(config_child(root, "routing"), "users");
 	struct reading reading = {.config = config, .faults = faults};

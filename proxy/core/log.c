@@ -23,7 +23,7 @@
 
 /* A reader that takes nothing is asked again so often, and given up after so many times: when the
  * thread is to end, or when there is none. Otherwise the thread waits for ever. */
-#define WAIT_MS 100
+#define WAIT_MS   100
 #define WAITS_MAX 10
 
 static struct {
@@ -123,10 +123,8 @@ static void writer_own_up(struct writer *writer)
 	char line[LOG_LINE_MAX];
 	uint64_t lost = writer->lost;
 	struct log_field field = log_number("lost", (int64_t)lost);
-	struct log_event event = {.level = CONFIG_LOG_WARN,
-				  .event = "log lines lost",
-				  .fields = &field,
-				  .count = 1};
+	struct log_event event = {
+		.level = CONFIG_LOG_WARN, .event = "log lines lost", .fields = &field, .count = 1};
 
 	if (lost == 0) {
 		return;
@@ -250,8 +248,7 @@ void log_write(enum config_log_level level, const char *event, const struct log_
 	       size_t count)
 {
 	char line[LOG_LINE_MAX];
-	struct log_event full = {
-		.level = level, .event = event, .fields = fields, .count = count};
+	struct log_event full = {.level = level, .event = event, .fields = fields, .count = count};
 	size_t length;
 
 	if (level > atomic_load_explicit(&journal.level, memory_order_relaxed)) {

@@ -9,7 +9,7 @@
 
 #include "base/base.h"
 
-#define KEY_MAX 32
+#define KEY_MAX  32
 #define ELLIPSIS "..."
 /* One field with its key, quotes, separators and NUL. */
 #define FIELD_MAX (LOG_VALUE_MAX + KEY_MAX + 16)
@@ -143,8 +143,8 @@ static size_t finish(struct writing *writing)
 {
 	bool json = writing->format == CONFIG_LOG_JSON;
 	const char *mark = json ? ",\"cut\":true" : " cut=true";
-	int size = snprintf(writing->line + writing->length, LOG_LINE_MAX - writing->length,
-			    "%s%s", writing->cut ? mark : "", json ? "}" : "");
+	int size = snprintf(writing->line + writing->length, LOG_LINE_MAX - writing->length, "%s%s",
+			    writing->cut ? mark : "", json ? "}" : "");
 
 	/* In the place of snprintf's NUL, for which TAIL_MAX has room. */
 	writing->length += (size_t)size;

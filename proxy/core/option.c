@@ -12,24 +12,24 @@
 
 const struct section option_sections[SECTION_COUNT] = {
 	[SECTION_TOP] = {.name = "", .kind = SECTION_ONE},
-#define ONE(symbol, text, words) \
+#define ONE(symbol, text, words)                                                                   \
 	[SECTION_##symbol] = {.name = text, .kind = SECTION_ONE, .sentence = words},
-#define MANY(symbol, text, structure, array, number, words)                   \
-	[SECTION_##symbol] = {.name = text,                                   \
-			      .kind = SECTION_MANY,                           \
-			      .array_offset = offsetof(struct config, array), \
-			      .count_offset = offsetof(struct config, number), \
-			      .size = sizeof(struct structure),               \
+#define MANY(symbol, text, structure, array, number, words)                                        \
+	[SECTION_##symbol] = {.name = text,                                                        \
+			      .kind = SECTION_MANY,                                                \
+			      .array_offset = offsetof(struct config, array),                      \
+			      .count_offset = offsetof(struct config, number),                     \
+			      .size = sizeof(struct structure),                                    \
 			      .sentence = words},
-#define NAMES(symbol, text, line, words) \
-	[SECTION_##symbol] = {                \
+#define NAMES(symbol, text, line, words)                                                           \
+	[SECTION_##symbol] = {                                                                     \
 		.name = text, .kind = SECTION_NAMES, .example = line, .sentence = words},
 #include "core/options.def"
 };
 
 /* The struct that each section's fields are of. */
 #define ONE(symbol, name, sentence) typedef struct config structure_##symbol;
-#define MANY(symbol, name, structure, array, count, sentence) \
+#define MANY(symbol, name, structure, array, count, sentence)                                      \
 	typedef struct structure structure_##symbol;
 #include "core/options.def"
 
@@ -37,16 +37,16 @@ const struct section option_sections[SECTION_COUNT] = {
 #define OPTIONAL false
 
 const struct option option_table[] = {
-#define OPTION(part, word, kind, field, need, preset, low, high, takes, reload, words) \
-	{.section = SECTION_##part,                                                    \
-	 .key = #word,                                                                 \
-	 .type = OPTION_##kind,                                                        \
-	 .offset = offsetof(structure_##part, field),                                  \
-	 .required = (need),                                                           \
-	 .standard = (preset),                                                         \
-	 .smallest = (low),                                                            \
-	 .largest = (high),                                                            \
-	 .accepts = (takes),                                                           \
+#define OPTION(part, word, kind, field, need, preset, low, high, takes, reload, words)             \
+	{.section = SECTION_##part,                                                                \
+	 .key = #word,                                                                             \
+	 .type = OPTION_##kind,                                                                    \
+	 .offset = offsetof(structure_##part, field),                                              \
+	 .required = (need),                                                                       \
+	 .standard = (preset),                                                                     \
+	 .smallest = (low),                                                                        \
+	 .largest = (high),                                                                        \
+	 .accepts = (takes),                                                                       \
 	 .sentence = (words)},
 #include "core/options.def"
 };
@@ -137,8 +137,8 @@ void option_suggest(enum section_symbol section, const char *key, bool is_sectio
 	const struct section *home = is_section ? NULL : only_home(key);
 
 	if (home != NULL && home != &option_sections[section]) {
-		snprintf(text, size, home->kind == SECTION_MANY ? "it belongs in [[%s]]"
-								: "it belongs in [%s]",
+		snprintf(text, size,
+			 home->kind == SECTION_MANY ? "it belongs in [[%s]]" : "it belongs in [%s]",
 			 home->name);
 		return;
 	}

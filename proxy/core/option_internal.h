@@ -18,9 +18,9 @@ struct config;
 
 enum section_symbol {
 	SECTION_TOP, /* the file itself: holds sections only */
-#define ONE(symbol, name, sentence) SECTION_##symbol,
+#define ONE(symbol, name, sentence)                           SECTION_##symbol,
 #define MANY(symbol, name, structure, array, count, sentence) SECTION_##symbol,
-#define NAMES(symbol, name, example, sentence) SECTION_##symbol,
+#define NAMES(symbol, name, example, sentence)                SECTION_##symbol,
 #include "core/options.def"
 	SECTION_COUNT
 };

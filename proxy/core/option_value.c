@@ -18,9 +18,9 @@
 #include "quantity_internal.h"
 #include "redis_url_internal.h"
 
-#define WORD_MAX 32
+#define WORD_MAX      32
 #define DURATION_WHAT "a duration in quotes: \"500ms\", \"30s\", \"5m\", \"1h\" or \"2d\""
-#define SIZE_WHAT "a size in quotes: \"4096\", \"64KiB\" or \"1MiB\""
+#define SIZE_WHAT     "a size in quotes: \"4096\", \"64KiB\" or \"1MiB\""
 
 /* Fields of a text type hold a string of their own; takes over `copy`. */
 static bool replace_text(void *field, char *copy, struct error *error)
@@ -70,11 +70,11 @@ static void boolean_print(const struct option *option, const void *field, FILE *
 }
 
 /* Durations and sizes: a number with a unit of `units`. */
-static bool quantity_set(const struct option *option, void *field,
-			 const struct option_value *value, struct error *error)
+static bool quantity_set(const struct option *option, void *field, const struct option_value *value,
+			 struct error *error)
 {
-	const struct quantity_unit *units = option->type == OPTION_SIZE ? quantity_bytes
-									: quantity_time;
+	const struct quantity_unit *units =
+		option->type == OPTION_SIZE ? quantity_bytes : quantity_time;
 	char smallest[QUANTITY_TEXT_MAX];
 	char largest[QUANTITY_TEXT_MAX];
 	char quoted[FAULT_QUOTE_SIZE];
@@ -203,8 +203,9 @@ static bool domain_set(const struct option *option, void *field, const struct op
 	char quoted[FAULT_QUOTE_SIZE];
 
 	if (strpbrk(value->text, "@ \"\\") != NULL) {
-		return error_set(error, "is \"%s\", but must be a domain without '@', such as "
-					"\"example.org\"",
+		return error_set(error,
+				 "is \"%s\", but must be a domain without '@', such as "
+				 "\"example.org\"",
 				 fault_quote(quoted, value->text, value->length));
 	}
 	return text_set(option, field, value, error);
@@ -231,8 +232,8 @@ static bool path_set(const struct option *option, void *field, const struct opti
 	return text_set(option, field, value, error);
 }
 
-static bool endpoint_set(const struct option *option, void *field,
-			 const struct option_value *value, struct error *error)
+static bool endpoint_set(const struct option *option, void *field, const struct option_value *value,
+			 struct error *error)
 {
 	struct endpoint endpoint = {0};
 	char quoted[FAULT_QUOTE_SIZE];
@@ -243,8 +244,9 @@ static bool endpoint_set(const struct option *option, void *field,
 	}
 	if (option->type == OPTION_LISTEN && endpoint.kind == ENDPOINT_NAME) {
 		endpoint_done(&endpoint);
-		return error_set(error, "is \"%s\", but must be an IP address with its port, such "
-					"as \"0.0.0.0:993\" or \"[::]:993\", or \"unix:/path\"",
+		return error_set(error,
+				 "is \"%s\", but must be an IP address with its port, such "
+				 "as \"0.0.0.0:993\" or \"[::]:993\", or \"unix:/path\"",
 				 fault_quote(quoted, value->text, value->length));
 	}
 	endpoint_done(field);
@@ -426,8 +428,8 @@ void option_print_bounds(const struct option *option, FILE *out)
 {
 	char smallest[QUANTITY_TEXT_MAX];
 	char largest[QUANTITY_TEXT_MAX];
-	const struct quantity_unit *units = option->type == OPTION_SIZE ? quantity_bytes
-									: quantity_time;
+	const struct quantity_unit *units =
+		option->type == OPTION_SIZE ? quantity_bytes : quantity_time;
 	char word[WORD_MAX];
 
 	if (option->type == OPTION_NUMBER) {

@@ -10,8 +10,12 @@
 #define SECOND UINT64_C(1000)
 
 const struct quantity_unit quantity_time[] = {
-	{"d", 24 * 60 * 60 * SECOND}, {"h", 60 * 60 * SECOND}, {"m", 60 * SECOND},
-	{"s", SECOND},                {"ms", 1},               {NULL, 0},
+	{"d", 24 * 60 * 60 * SECOND},
+	{"h", 60 * 60 * SECOND},
+	{"m", 60 * SECOND},
+	{"s", SECOND},
+	{"ms", 1},
+	{NULL, 0},
 };
 
 const struct quantity_unit quantity_bytes[] = {

@@ -24,8 +24,7 @@ extern const struct quantity_unit quantity_bytes[]; /* in bytes */
 
 /* quantity_parse reads digits and a unit, nothing between or around them. False when it is not
  * so, or more than 64 bits can say. */
-must_use bool quantity_parse(const struct quantity_unit *units, const char *text,
-			     uint64_t *amount);
+must_use bool quantity_parse(const struct quantity_unit *units, const char *text, uint64_t *amount);
 
 /* quantity_format writes the amount in the largest unit that divides it. */
 void quantity_format(const struct quantity_unit *units, uint64_t amount,

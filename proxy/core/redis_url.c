@@ -11,10 +11,10 @@
 #include "core/config.h"
 #include "option_internal.h"
 
-#define REDIS_PORT 6379
+#define REDIS_PORT   6379
 #define DATABASE_MAX 65535
 #define PREFIX_REDIS "redis://"
-#define PREFIX_UNIX "unix://"
+#define PREFIX_UNIX  "unix://"
 
 /* struct parts: the pieces of the URL between its separators, cut out of one copy. */
 struct parts {

@@ -43,7 +43,8 @@ static void print_help(FILE *out)
 	      "  -h, --help         print this\n"
 	      "\n"
 	      "Signals: SIGTERM drains, a second SIGTERM or SIGINT stops at once.\n"
-	      "Exit status: 0 stopped as asked, 1 failed at run time, 2 bad configuration or usage.\n",
+	      "Exit status: 0 stopped as asked, 1 failed at run time, 2 bad configuration or "
+	      "usage.\n",
 	      out);
 }
 

@@ -49,8 +49,8 @@ bool privilege_drop(const char *user, struct error *error)
 	if (geteuid() == account->pw_uid && geteuid() != 0) {
 		return true;
 	}
-	if (initgroups(user, account->pw_gid) != 0 || setresgid(account->pw_gid, account->pw_gid,
-								account->pw_gid) != 0 ||
+	if (initgroups(user, account->pw_gid) != 0 ||
+	    setresgid(account->pw_gid, account->pw_gid, account->pw_gid) != 0 ||
 	    setresuid(account->pw_uid, account->pw_uid, account->pw_uid) != 0) {
 		return error_set(error, "process.user: cannot become \"%.64s\": %s", user,
 				 strerror(errno));

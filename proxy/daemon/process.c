@@ -22,8 +22,8 @@
 #include "session/limit.h"
 
 /* Descriptors that are not sessions': log, loops, resolvers, Redis, listening sockets. */
-#define RESERVED_DESCRIPTORS 64
-#define RESERVED_PER_WORKER 16
+#define RESERVED_DESCRIPTORS    64
+#define RESERVED_PER_WORKER     16
 #define DESCRIPTORS_PER_SESSION 2
 
 /* After drain_timeout sessions are ended in order; so long may that take. */
@@ -327,8 +327,8 @@ enum process_status process_check(const struct config *config, const char *file)
 		const struct config_certificate *certificate = &config->tls.certificates[i];
 		struct error error = {0};
 		enum tls_load outcome = tls_check_certificate(certificate, &error);
-		struct config_place place = outcome == TLS_BAD_KEY ? certificate->key_place
-								   : certificate->chain_place;
+		struct config_place place =
+			outcome == TLS_BAD_KEY ? certificate->key_place : certificate->chain_place;
 
 		if (outcome != TLS_LOADED) {
 			fprintf(stderr, "%s:%u:%u: %s\n", file, place.line, place.column,

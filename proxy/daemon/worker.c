@@ -178,7 +178,8 @@ static void *run(void *argument)
 	for (size_t i = 0; i < worker->listener_count; i++) {
 		struct worker_listener *own = &worker->listeners[i];
 
-		listener_start(&own->listener, worker->loop, own->fd, &worker->metrics, on_accepted);
+		listener_start(&own->listener, worker->loop, own->fd, &worker->metrics,
+			       on_accepted);
 		own->fd = -1;
 	}
 	ev_run(worker->loop, 0);

@@ -43,9 +43,11 @@ struct preauth {
 /* The places of the commands in both tables. */
 enum verb { VERB_CAPABILITY, VERB_NOOP, VERB_LOGOUT, VERB_ID, VERB_LOGIN, VERB_AUTHENTICATE };
 
-#define ID_SHAPE \
-	{.name = "ID", .kept_field = "x-proxy-ttl", .form = COMMAND_FORM_ID, \
-	 .line_max = COMMAND_ID_LINE_MAX}
+#define ID_SHAPE                                                                                   \
+	{                                                                                          \
+		.name = "ID", .kept_field = "x-proxy-ttl", .form = COMMAND_FORM_ID,                \
+		.line_max = COMMAND_ID_LINE_MAX                                                    \
+	}
 
 static const struct command_shape shapes_with_secrets[] = {
 	[VERB_CAPABILITY] = {.name = "CAPABILITY", .form = COMMAND_FORM_NONE},

@@ -11,7 +11,8 @@
 #include "routing/backend.h"
 #include "session_internal.h"
 
-#define READ_BEFORE_LOGIN 4096
+/* Bytes that one read takes from a backend before the hand-off. */
+#define DIALOGUE_READ 4096
 
 static const struct stream_events backend_side_events;
 
@@ -161,7 +162,16 @@ static bool is_wildcard(const struct addr *address)
 	return same_host(address, &any4) || same_host(address, &any6);
 }
 
-/* Whether the backend that we reached is one of our own listeners. */
+static bool is_loopback(const struct addr *address)
+{
+	char text[ADDR_IP_TEXT_MAX];
+
+	addr_format_ip(address, text);
+	return strncmp(text, "127.", 4) == 0 || strcmp(text, "::1") == 0;
+}
+
+/* Whether the backend that we reached is one of our own listeners. The kernel answers for all of
+ * 127.0.0.0/8 from one address, so there the port alone decides. */
 static bool leads_back_to_us(const struct session *session)
 {
 	const struct config *config = session->set->house.config;
@@ -177,14 +187,14 @@ static bool leads_back_to_us(const struct session *session)
 			continue;
 		}
 		if (same_host(&own->ip, &peer) ||
-		    (is_wildcard(&own->ip) && same_host(&peer, &local))) {
+		    (is_wildcard(&own->ip) && (same_host(&peer, &local) || is_loopback(&peer)))) {
 			return true;
 		}
 	}
 	return false;
 }
 
-/* What ID tells the backend of the client; NULL where it should not, or there is nothing to tell. */
+/* What ID tells the backend of the client; NULL where it should not, or has nothing to tell. */
 static const struct upstream_identity *describe_client(struct session *session)
 {
 	struct login *login = session->login;
@@ -318,7 +328,7 @@ static bool feed(struct session *session)
 static void on_readable(struct stream *stream)
 {
 	struct session *session = container_of(stream, struct session, upstream);
-	uint8_t bytes[READ_BEFORE_LOGIN];
+	uint8_t bytes[DIALOGUE_READ];
 	struct error error = {0};
 	size_t count = 0;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The client's side of a session before the hand-off: feeds its bytes to the preauth dialogue, and
- * turns verdicts into phases. While a login is under way the client's further bytes are kept, bounded
- * and unread: they are the backend's if it succeeds, ours if it does not.
+ * turns verdicts into phases. While a login is under way the client's further bytes are kept,
+ * bounded and unread: they are the backend's if it succeeds, ours if it does not.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -321,8 +321,8 @@ static struct login *login_new(struct session *session)
 		return NULL;
 	}
 	login->session = session;
-	login->settings.secrets_allowed = session->listener->tls != CONFIG_TLS_NONE ||
-					  session->listener->allow_plaintext;
+	login->settings.secrets_allowed =
+		session->listener->tls != CONFIG_TLS_NONE || session->listener->allow_plaintext;
 	login->settings.line_max = limits_of(session)->preauth_line;
 	login->preauth = preauth_new(&login->settings);
 	if (login->preauth == NULL) {
@@ -368,10 +368,8 @@ static void on_failed(struct stream *stream, const struct error *why)
 {
 	struct session *session = container_of(stream, struct session, client);
 	bool handshake = session->phase == SESSION_HANDSHAKE;
-	char id[17];
 
-	session_format_id(session, id);
-	log_debug("client connection failed", log_text("session", id), log_text("reason", why->text));
+	session_log_failure(session, "client connection failed", why);
 	if (handshake) {
 		metrics_count(session->set->house.metrics, METRIC_HANDSHAKES_FAILED);
 	}

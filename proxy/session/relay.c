@@ -117,14 +117,18 @@ static void upstream_drained(struct stream *stream)
 
 static void client_failed(struct stream *stream, const struct error *why)
 {
-	(void)why;
-	session_close(container_of(stream, struct session, client), CLOSE_CLIENT_LOST);
+	struct session *session = container_of(stream, struct session, client);
+
+	session_log_failure(session, "client connection failed", why);
+	session_close(session, CLOSE_CLIENT_LOST);
 }
 
 static void upstream_failed(struct stream *stream, const struct error *why)
 {
-	(void)why;
-	end_backend_half(container_of(stream, struct session, upstream), PUMP_LOST);
+	struct session *session = container_of(stream, struct session, upstream);
+
+	session_log_failure(session, "backend connection failed", why);
+	end_backend_half(session, PUMP_LOST);
 }
 
 static const struct stream_events client_events = {

@@ -90,7 +90,16 @@ static void log_end(const struct session *session, enum close_reason reason)
 	       log_number("login_ms", session->login_ms), log_number("seconds", (int64_t)seconds),
 	       log_number("bytes_in", (int64_t)session->bytes_upstream),
 	       log_number("bytes_out", (int64_t)session->bytes_downstream),
-	       log_text("reason", close_reason_label(reason)));
+	       log_text("reason", close_reason_label(reason)),
+	       log_text("detail", close_reason_sentence(reason)));
+}
+
+void session_log_failure(const struct session *session, const char *event, const struct error *why)
+{
+	char id[17];
+
+	session_format_id(session, id);
+	log_debug(event, log_text("session", id), log_text("reason", why->text));
 }
 
 static void stop_login(struct login *login)
@@ -147,7 +156,8 @@ static void closing_readable(struct stream *stream)
 	enum stream_read_result result;
 
 	do {
-		result = stream_read(stream, stream->shared->chunk, STREAM_CHUNK_MAX, &count, &error);
+		result = stream_read(stream, stream->shared->chunk, STREAM_CHUNK_MAX, &count,
+				     &error);
 	} while (result == STREAM_READ_BYTES);
 	if (result == STREAM_READ_FAILED) {
 		session_close(session, (enum close_reason)session->reason);

@@ -22,7 +22,7 @@
 /* Bytes that one event reads before login, and client bytes kept while a login is under way: what
  * comes behind it belongs to the backend. Past it reading stops (back-pressure). */
 #define SESSION_READ_BEFORE_LOGIN 2048
-#define SESSION_PIPELINE_MAX 8192
+#define SESSION_PIPELINE_MAX      8192
 
 /* Proxies that one login may pass through before it must be a loop. */
 #define SESSION_PROXY_TTL 5
@@ -35,7 +35,7 @@ struct login {
 	struct buffer input; /* client bytes that nobody has consumed yet */
 	struct route_query route;
 	struct resolver_query resolve;
-	struct addr addresses[RESOLVER_ADDRESSES_MAX]; /* of the backend, in the order to try them */
+	struct addr addresses[RESOLVER_ADDRESSES_MAX]; /* the backend's, in order of trying */
 	size_t address_count;
 	size_t address_next;
 	struct upstream *upstream;
@@ -84,7 +84,8 @@ uint64_t session_after(uint64_t milliseconds);
 uint64_t session_login_deadline(const struct session *session);
 
 /* session_finish ends the session in order: the backend's connection closes, what was written to
- * the client leaves, then the end, and after the client's own end (or close_timeout) it is closed. */
+ * the client leaves, then the end, and after the client's own end (or close_timeout) it is closed.
+ */
 void session_finish(struct session *session, enum close_reason reason, enum stream_ending ending);
 
 /* session_close ends it now: the one exit. Idempotent; the memory lives to the end of the turn. */
@@ -92,6 +93,9 @@ void session_close(struct session *session, enum close_reason reason);
 
 /* session_format_id writes the identifier as 16 hexadecimal digits. */
 void session_format_id(const struct session *session, char text[17]);
+
+/* session_log_failure says, to those who look closely, why a connection failed. */
+void session_log_failure(const struct session *session, const char *event, const struct error *why);
 
 /* session_drop_backend leaves the backend: connection, questions and dialogue. */
 void session_drop_backend(struct session *session);

@@ -170,7 +170,8 @@ void session_accept(struct session_set *set, const struct config_listener *liste
 		close(fd);
 		return;
 	}
-	session_enter(session, SESSION_HANDSHAKE, session_after(config->limits.handshake_timeout_ms));
+	session_enter(session, SESSION_HANDSHAKE,
+		      session_after(config->limits.handshake_timeout_ms));
 	if (!stream_accept(&session->client, set->house.shared, fd, tls_for(set, listener),
 			   &client_side_events)) {
 		session_close(session, CLOSE_NO_MEMORY);

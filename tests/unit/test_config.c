@@ -57,7 +57,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config->backends[0].login_timeout_ms, 30000);
 	assert_int_equal(config->limits.login_timeout_ms, 60000);
 	assert_int_equal(config->limits.preauth_line, 8192);
-	assert_int_equal(config->limits.failure_delay_ms, 2000);
+	assert_int_equal(config->limits.failure_delay_ms, 3000);
 	assert_int_equal(config->limits.login_failures, 5);
 	config_unref(config);
 }
