@@ -98,7 +98,8 @@ install-deps: neither root, nor sudo without a password. As root run: apt-get in
 echo "install-deps: installing with apt-get:$missing"
 echo "install-deps: (their services are not started now)"
 forbid_services
-apt update >/dev/null || echo "install-deps: apt-get update failed; trying with the lists at hand" >&2
+apt update >/dev/null ||
+	echo "install-deps: apt-get update failed; trying with the lists at hand" >&2
 # shellcheck disable=SC2086
 apt install --no-install-recommends $missing || fail "apt-get could not install:$missing"
 # shellcheck disable=SC2086

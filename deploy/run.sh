@@ -186,7 +186,7 @@ print_cluster() {
 	echo "${NICE_BOLD}A cluster in $DIR$NICE_END"
 	echo
 	[ -n "$STATIC" ] || echo "  Redis     $DIR/redis.sock"
-	echo "  mail1     imap://127.0.0.1:$MAIL1_PORT    $(dovecot --version | sed 's/^/Dovecot /; s/ (.*//')"
+	echo "  mail1     imap://127.0.0.1:$MAIL1_PORT    Dovecot $DOVECOT"
 	echo "  mail2     imap://127.0.0.1:$MAIL2_PORT"
 	echo "  gatepost  imaps://localhost:$PORT     two workers, TLS"
 	echo
@@ -197,7 +197,7 @@ print_cluster() {
 			"  gatepost:route:bob = $(redis-cli -s redis.sock GET gatepost:route:bob)"
 	fi
 	echo
-	echo "${NICE_BOLD}Both log in at gatepost with curl over TLS, and read their first message:$NICE_END"
+	echo "${NICE_BOLD}Both log in with curl over TLS, and read their first message:$NICE_END"
 	echo
 }
 
@@ -208,12 +208,14 @@ print_next() {
 	echo
 	echo "  curl --cacert $DIR/ca.pem --user alice:$PASSWORD '$box;MAILINDEX=1'"
 	echo
-	echo "  mutt -n -F /dev/null -e 'set ssl_ca_certificates_file=$DIR/ca.pem imap_user=alice imap_pass=$PASSWORD folder=$box' -f $box"
+	echo "  mutt -n -F /dev/null -e 'set ssl_ca_certificates_file=$DIR/ca.pem folder=$box" \
+		"imap_user=alice imap_pass=$PASSWORD' -f $box"
 	echo
 	if [ -n "$STATIC" ]; then
 		echo "  cat $DIR/gatepost.toml"
 	else
-		echo "  redis-cli -s $DIR/redis.sock SET gatepost:route:alice mail2    # her next login goes to mail2"
+		echo "  redis-cli -s $DIR/redis.sock SET gatepost:route:alice mail2"
+		echo "                       (her next login goes to mail2)"
 	fi
 	echo
 }

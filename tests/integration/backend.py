@@ -19,7 +19,7 @@ RESET = "reset"
 
 @dataclasses.dataclass
 class Login:
-    """Credentials as they arrived; `form` is PLAIN-IR, PLAIN or LOGIN, `raw` the command's bytes."""
+    """Credentials as they arrived; `form` is PLAIN-IR, PLAIN or LOGIN, `raw` what was sent."""
     form: str
     owner: bytes
     user: bytes

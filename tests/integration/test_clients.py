@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that people use, each run straight to the backend and through gatepost: both must end the
-same way (C128)."""
+"""Programs that people use, each run straight to the backend and through gatepost: both must end
+the same way (C128)."""
 
 import email
 import imaplib

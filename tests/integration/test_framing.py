@@ -12,8 +12,8 @@ import pytest
 from client import Ended, statuses
 from proxy import is_sanitized
 
-# What a connection may cost while it sends too much (the table: 64 KiB). AddressSanitizer keeps freed
-# memory for a while, so that little can be said there.
+# What a connection may cost while it sends too much (the table: 64 KiB). AddressSanitizer keeps
+# freed memory for a while, so that little can be said there.
 GROWTH_KIB = 64
 SENDERS = 20
 

@@ -124,7 +124,8 @@ def test_c78_no_identity_without_the_capability(client, fb1):
     assert not fb1.connections[0].ids
 
 
-@pytest.mark.parametrize("answer", [b"$ NO go away\r\n", b"$ BAD what\r\n", b"* ID NIL\r\n$ OK\r\n"])
+@pytest.mark.parametrize("answer", [b"$ NO go away\r\n", b"$ BAD what\r\n",
+                                    b"* ID NIL\r\n$ OK\r\n"])
 def test_c78_login_goes_on_whatever_the_answer(client, fb1, answer):
     fb1.id_answer = answer
     client.login()

@@ -44,7 +44,8 @@ def test_c112_versions_that_are_too_old(proxy, version):
         connect(proxy, context).close()
 
 
-@pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"])
+@pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES128-GCM-SHA256",
+                                    "ECDHE-ECDSA-CHACHA20-POLY1305"])
 def test_c112_ciphers_of_tls_1_2(proxy, cipher):
     context = context_for(proxy)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -53,7 +54,8 @@ def test_c112_ciphers_of_tls_1_2(proxy, cipher):
         assert tls.cipher()[0] == cipher
 
 
-@pytest.mark.parametrize("offered,chosen", [(["imap"], "imap"), (["h2", "imap"], "imap"), ([], None)])
+@pytest.mark.parametrize("offered,chosen", [(["imap"], "imap"), (["h2", "imap"], "imap"),
+                                            ([], None)])
 def test_c110_alpn(proxy, offered, chosen):
     context = context_for(proxy)
     if offered:

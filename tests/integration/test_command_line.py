@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gatepost before it runs: options of the command line, faults of the configuration, addresses that
+are taken."""
+
+import re
+import socket
+import tomllib
+
+import pytest
+
+from proxy import make_sections, run_binary, toml
+from servers import AS_ROOT, free_port
+
+
+@pytest.fixture
+def write_config(tmp_path, certificates):
+    """Writes a file of a complete configuration, with sections changed; returns its path."""
+    def write(text=None, **sections):
+        complete = make_sections(certificates, {"FB1": "127.0.0.1:1"}, {"u1": "FB1"})
+        complete["listener"] = [{"address": f"127.0.0.1:{free_port()}"}]
+        complete.update(sections)
+        path = tmp_path / "config.toml"
+        path.write_text(toml(complete) if text is None else text)
+        return path
+
+    return write
+
+
+def test_version_and_help():
+    done = run_binary("--version")
+    assert done.returncode == 0 and done.stdout.startswith("gatepost ")
+    done = run_binary("--help")
+    assert done.returncode == 0 and "--check" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["stray"], ["-c"]])
+def test_usage_faults(arguments):
+    done = run_binary(*arguments)
+    assert done.returncode == 2 and done.stderr
+
+
+def test_dump_defaults_is_toml():
+    done = run_binary("--dump-defaults")
+    assert done.returncode == 0
+    defaults = tomllib.loads(done.stdout)
+    assert defaults["routing"]["lookup"] == "GET gatepost:route:{user}"
+    assert defaults["process"]["drain_timeout"] == "30s"
+
+
+def test_check_says_ok(write_config):
+    done = run_binary("-c", write_config(), "--check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+def test_print_config_reads_back(write_config, tmp_path):
+    path = write_config(redis={"url": "redis://:hush@127.0.0.1:6379/2"},
+                        limits={"login_timeout": "90s"})
+    first = run_binary("-c", path, "--print-config")
+    assert first.returncode == 0 and "hush" not in first.stdout
+    printed = tomllib.loads(first.stdout)
+    assert printed["limits"]["login_timeout"] in ("90s", "1m30s")
+    assert printed["routing"]["users"] == {"u1": "FB1"}
+    assert printed["backend"][0]["name"] == "FB1"
+    again = tmp_path / "again.toml"
+    again.write_text(first.stdout)
+    assert run_binary("-c", again, "--print-config").stdout == first.stdout
+
+
+FAULTS = """
+[process]
+workerz = 2
+drain_timeout = "soon"
+
+[log]
+level = "loud"
+
+[[listener]]
+address = "127.0.0.1:9993"
+
+[[listener]]
+address = "127.0.0.1:9993"
+allow_plaintext = "yes"
+
+[[tls.certificate]]
+chain = "/nonexistent/chain.pem"
+key = "/nonexistent/key.pem"
+
+[redis]
+url = "http://127.0.0.1"
+timeout = "900s"
+
+[routing]
+lookup = "SET mail:{user} x"
+
+[routing.users]
+alice = "mail9"
+
+[[backend]]
+name = "mail1"
+address = "127.0.0.1:143"
+
+[[backend]]
+name = "mail1"
+address = "127.0.0.1"
+
+[limits]
+login_failures = 0
+
+[nonsense]
+x = 1
+"""
+
+EXPECTED = [
+    (3, r"workerz.*workers"), (4, "drain_timeout"), (7, "level.*debug"), (13, "9993"),
+    (14, "allow_plaintext"), (17, "/nonexistent/chain.pem"), (18, "/nonexistent/key.pem"),
+    (21, "redis://"), (22, "timeout"), (25, "SET"), (28, "mail9"), (35, "mail1"), (36, "port"),
+    (39, "login_failures"), (41, "nonsense")]
+
+
+@pytest.mark.parametrize("options", [["--check"], []])
+def test_every_fault_is_said_in_one_run(write_config, options):
+    path = write_config(FAULTS)
+    done = run_binary("-c", path, *options)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    for line in lines:
+        assert re.match(re.escape(str(path)) + r":\d+:\d+: \S", line), line
+    for number, pattern in EXPECTED:
+        found = [line for line in lines if re.search(pattern, line, re.IGNORECASE)]
+        assert found, (pattern, done.stderr)
+        near = [int(line[len(str(path)) + 1:].split(":")[0]) for line in found]
+        assert any(abs(at - number) <= 1 for at in near), (number, pattern, found)
+
+
+@pytest.mark.parametrize("lookup,word", [("GET gatepost:route", "placeholder|{user}"),
+                                         ("DEL {user}", "DEL"), ("", "lookup|empty"),
+                                         ("EVAL x {user}", "EVAL"), ("GET {nobody}", "nobody")])
+def test_lookup_that_cannot_be(write_config, lookup, word):
+    done = run_binary("-c", write_config(routing={"lookup": lookup}), "--check")
+    assert done.returncode == 2
+    assert re.search(word, done.stderr), done.stderr
+
+
+def test_syntax_fault(write_config):
+    done = run_binary("-c", write_config("[process\nworkers = 2\n"), "--check")
+    assert done.returncode == 2
+    assert re.search(r"config.toml:1:\d+: ", done.stderr), done.stderr
+
+
+def test_missing_file(tmp_path):
+    done = run_binary("-c", tmp_path / "absent.toml")
+    assert done.returncode == 2 and "absent.toml" in done.stderr
+
+
+def test_key_of_another_certificate(write_config, certificates):
+    path = write_config(**{"tls.certificate": [{"chain": str(certificates.chain),
+                                               "key": str(certificates.other_key)}]})
+    done = run_binary("-c", path, "--check")
+    assert done.returncode == 2
+    assert "other.key" in done.stderr and done.stderr.startswith(f"{path}:"), done.stderr
+
+
+@pytest.mark.parametrize("which", ["chain", "key"])
+def test_certificate_that_is_none(write_config, certificates, tmp_path, which):
+    (tmp_path / "none.pem").write_text("nothing of the kind\n")
+    files = {"chain": str(certificates.chain), "key": str(certificates.key)}
+    files[which] = str(tmp_path / "none.pem")
+    done = run_binary("-c", write_config(**{"tls.certificate": [files]}), "--check")
+    assert done.returncode == 2 and "none.pem" in done.stderr, done.stderr
+
+
+def test_address_in_use(write_config):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run_binary("-c", write_config(listener=[{"address": f"127.0.0.1:{port}"}]))
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr and "in use" in done.stderr, done.stderr
+
+
+def test_second_instance_on_the_same_address(start_gatepost, write_config):
+    """SO_REUSEPORT must not let it in."""
+    gatepost = start_gatepost({"FB1": "127.0.0.1:1"}, {"u1": "FB1"})
+    done = run_binary("-c", write_config(listener=[{"address": f"127.0.0.1:{gatepost.tls_port}"}]))
+    assert done.returncode == 1 and "in use" in done.stderr
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can become somebody else")
+def test_unknown_user_to_become(write_config):
+    done = run_binary("-c", write_config(process={"user": "no-such-user"}))
+    assert done.returncode == 1 and "no-such-user" in done.stderr
