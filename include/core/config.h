@@ -133,16 +133,6 @@ must_use struct config *config_load(const char *path, FILE *faults);
 /* config_load_text does the same for text in memory; `name` stands where the file's name would. */
 must_use struct config *config_load_text(const char *text, const char *name, FILE *faults);
 
-/* config_normalise_user writes the key of a user name into `size` bytes: A-Z folded and the default
- * domain added, as configured. False when the result is empty or does not fit; CONFIG_USER_MAX + 1
- * bytes hold every name that [routing.users] may have. */
-bool config_normalise_user(const struct config_routing *routing, const char *user, char *key,
-			   size_t size);
-
-/* config_find_user gives the index of the backend that [routing.users] names for a normalised
- * user; backend_count when it names none. */
-size_t config_find_user(const struct config *config, const char *key);
-
 struct config *config_ref(struct config *config);
 
 /* config_unref gives back one reference; the last one frees, wiping passwords. NULL is fine. */

@@ -18,7 +18,7 @@ struct metrics;
 
 /* How many connections one event accepts, and how long accepting pauses when descriptors or memory
  * are exhausted. */
-#define LISTENER_BATCH 64
+#define LISTENER_BATCH         64
 #define LISTENER_PAUSE_SECONDS 0.1
 
 /* The owner takes over `fd`, which is non-blocking and closed on exec. */

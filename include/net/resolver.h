@@ -14,15 +14,15 @@
 #include "base/addr.h"
 #include "base/base.h"
 
-#define RESOLVER_TTL_MIN 1
-#define RESOLVER_TTL_MAX 300
-#define RESOLVER_TTL_NEGATIVE 1   /* seconds that a failure is remembered */
-#define RESOLVER_ADDRESSES_MAX 16 /* of one name; more are ignored */
-#define RESOLVER_NAMES_MAX 1024   /* remembered or being asked; the oldest goes first */
+#define RESOLVER_TTL_MIN       1
+#define RESOLVER_TTL_MAX       300
+#define RESOLVER_TTL_NEGATIVE  1    /* seconds that a failure is remembered */
+#define RESOLVER_ADDRESSES_MAX 16   /* of one name; more are ignored */
+#define RESOLVER_NAMES_MAX     1024 /* remembered or being asked; the oldest goes first */
 
 /* A server that is silent is asked again after so long, then after twice as long, and so on. */
 #define RESOLVER_TIMEOUT_MS 1000
-#define RESOLVER_TRIES 3
+#define RESOLVER_TRIES      3
 
 struct ev_loop;
 struct resolver;

@@ -22,39 +22,11 @@
 #include "base/addr.h"
 #include "base/base.h"
 #include "base/error.h"
+#include "net/stream_loop.h"
 
 struct ssl_st;
 struct ssl_ctx_st;
-struct bio_method_st;
 struct stream;
-
-/* Bytes that one read delivers at most, and the size of a worker's shared buffers. */
-#define STREAM_CHUNK_MAX 65536
-
-/* struct stream_loop is what the streams of one worker share: its loop and its buffers. Only `loop`
- * and `chunk` are for owners. */
-struct stream_loop {
-	struct ev_loop *loop;
-	uint8_t *chunk;  /* STREAM_CHUNK_MAX bytes: scratch for what an owner just reads */
-	uint8_t *cipher; /* received TLS bytes of the stream that is just being read */
-	uint8_t *sealed; /* TLS records of the stream that is just being written */
-	struct stream *reading; /* whose bytes `cipher` holds, NULL when it is empty */
-	struct stream *writing; /* whose bytes `sealed` holds, NULL when it is empty */
-	size_t cipher_start;
-	size_t cipher_length;
-	size_t sealed_length;
-	bool may_receive;  /* the event being handled has not received from its socket yet */
-	bool has_received; /* it has, and there was something */
-	struct stream *current; /* whose event is being handled, NULL between events */
-	unsigned keepalive_seconds; /* when a dead peer is noticed; 0: as the system has it */
-	struct bio_method_st *bio_method;
-};
-
-/* stream_loop_init allocates the buffers; false when memory ran out. TCP peers that are silent and
- * do not answer for `keepalive_seconds` are given up (0: the system's default). */
-must_use bool stream_loop_init(struct stream_loop *shared, struct ev_loop *loop,
-			       unsigned keepalive_seconds);
-void stream_loop_done(struct stream_loop *shared);
 
 /* struct stream_events is how a stream speaks to its owner. Every function may close the stream. */
 struct stream_events {
@@ -84,19 +56,19 @@ struct stream {
 	struct stream_loop *shared;
 	const struct stream_events *events;
 	struct ssl_st *tls;
-	uint8_t *spill;      /* wire bytes to be sent, exact size */
-	uint8_t *held;       /* wire bytes received but not yet wanted by the owner */
+	uint8_t *spill; /* wire bytes to be sent, exact size */
+	uint8_t *held;  /* wire bytes received but not yet wanted by the owner */
 	uint32_t spill_start;
 	uint32_t spill_length;
 	uint32_t held_start;
 	uint32_t held_length;
-	int error_number;    /* why sending failed (errno), 0 while it has not */
-	uint8_t phase;       /* enum stream_phase */
-	bool reading;        /* the owner wants `readable` */
-	bool ending;         /* stream_shutdown was called: nothing more is written */
-	bool fin_due;        /* FIN follows when the spill is empty */
-	bool end_seen;       /* the peer's FIN was read from the socket */
-	bool end_told;       /* stream_read has told the owner of the end */
+	int error_number; /* why sending failed (errno), 0 while it has not */
+	uint8_t phase;    /* enum stream_phase */
+	bool reading;     /* the owner wants `readable` */
+	bool ending;      /* stream_shutdown was called: nothing more is written */
+	bool fin_due;     /* FIN follows when the spill is empty */
+	bool end_seen;    /* the peer's FIN was read from the socket */
+	bool end_told;    /* stream_read has told the owner of the end */
 };
 
 /* stream_accept takes ownership of a connected, non-blocking `fd`. With `context` the server side
@@ -105,19 +77,24 @@ struct stream {
 must_use bool stream_accept(struct stream *stream, struct stream_loop *shared, int fd,
 			    struct ssl_ctx_st *context, const struct stream_events *events);
 
-/* stream_connect begins to connect to an address, or to the Unix socket `path` when `address` is
- * NULL. False, and `error`, when that fails at once; otherwise ready or failed follows, never
- * before stream_connect returns. */
+/* struct stream_target is an address, or, where that is NULL, the path of a Unix socket. */
+struct stream_target {
+	const struct addr *address;
+	const char *path;
+};
+
+/* stream_connect begins to connect to `target`, borrowed for the call. False, and `error`, when
+ * that fails at once; otherwise ready or failed follows, never before stream_connect returns. */
 must_use bool stream_connect(struct stream *stream, struct stream_loop *shared,
-			     const struct addr *address, const char *path,
-			     const struct stream_events *events, struct error *error);
+			     const struct stream_target *target, const struct stream_events *events,
+			     struct error *error);
 
 enum stream_read_result {
 	STREAM_READ_BYTES, /* *count > 0 bytes were read */
 	STREAM_READ_LATER, /* nothing more now: `readable` will be called */
 	STREAM_READ_END,   /* the peer closed its side in order (FIN, or close_notify under TLS) */
 	STREAM_READ_TRUNCATED, /* TLS: FIN without close_notify */
-	STREAM_READ_FAILED, /* reset or protocol error; `error` says which */
+	STREAM_READ_FAILED,    /* reset or protocol error; `error` says which */
 };
 
 /* stream_read reads up to `size` bytes (at most STREAM_CHUNK_MAX). One call of `readable` receives

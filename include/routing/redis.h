@@ -47,11 +47,18 @@ must_use struct redis *redis_new(const struct config_redis *config, struct strea
 				 struct timeouts *timeouts, struct resolver *resolver,
 				 struct metrics *metrics);
 
-/* redis_ask sends one command of binary-safe words, which has one reply. Answers once through
- * `callback` unless cancelled, at the latest when the configured timeout is over, perhaps before it
- * returns. */
-void redis_ask(struct redis *redis, struct redis_question *question, size_t word_count,
-	       const char *const *words, const size_t *lengths, redis_callback_t *callback);
+/* struct redis_command is a command of binary-safe words: `words[i]` has `lengths[i]` bytes. All
+ * borrowed for the call. */
+struct redis_command {
+	size_t word_count;
+	const char *const *words;
+	const size_t *lengths;
+};
+
+/* redis_ask sends one command. Answers once through `callback` unless cancelled, at the latest when
+ * the configured timeout is over, perhaps before it returns. */
+void redis_ask(struct redis *redis, struct redis_question *question,
+	       const struct redis_command *command, redis_callback_t *callback);
 
 /* redis_cancel: the callback will not be called; the reply, when it comes, is dropped. */
 void redis_cancel(struct redis_question *question);

@@ -46,11 +46,19 @@ struct route_query {
 	struct redis_question question;
 };
 
-/* router_new takes its own reference on `config`; the rest is borrowed and outlives the router.
- * NULL, and `error`, when memory ran out. */
-must_use struct router *router_new(struct config *config, struct stream_loop *shared,
-				   struct timeouts *timeouts, struct resolver *resolver,
-				   struct metrics *metrics, struct error *error);
+/* What a router is made of; all borrowed and outlives it, but for a reference of its own to
+ * `config`. */
+struct router_settings {
+	struct config *config;
+	struct stream_loop *shared;
+	struct timeouts *timeouts;
+	struct resolver *resolver;
+	struct metrics *metrics;
+};
+
+/* router_new begins to connect to Redis where it is asked at all. NULL, and `error`, when memory
+ * ran out. */
+must_use struct router *router_new(const struct router_settings *settings, struct error *error);
 
 /* route_ask answers once through `callback`, perhaps before it returns, unless cancelled. `user`
  * is the name as the client wrote it (credentials_mailbox), borrowed for the call. [routing.users]

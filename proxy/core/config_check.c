@@ -17,8 +17,12 @@ struct checking {
 static const struct toml_node *entry_node(const struct toml_node *array, size_t index,
 					  const char *key)
 {
-	const struct toml_node *table = &array->children[index];
-	const struct toml_node *node = config_child(table, key);
+	const struct toml_node *table;
+	const struct toml_node *node;
+
+	invariant(array != NULL && index < array->child_count);
+	table = &array->children[index];
+	node = config_child(table, key);
 
 	return node != NULL ? node : table;
 }
@@ -48,7 +52,10 @@ static void check_listener_twins(struct checking *checking, const struct toml_no
 static bool wants_certificate(const struct checking *checking, const struct toml_node *array,
 			      size_t index)
 {
-	const struct toml_node *node = config_child(&array->children[index], "tls");
+	const struct toml_node *node;
+
+	invariant(array != NULL && index < array->child_count);
+	node = config_child(&array->children[index], "tls");
 
 	return checking->config->listeners[index].tls == CONFIG_TLS_IMPLICIT &&
 	       array->children[index].kind == TOML_TABLE &&

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/config_user.h"
 
 bool config_normalise_user(const struct config_routing *routing, const char *user, char *key,
 			   size_t size)

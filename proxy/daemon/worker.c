@@ -90,6 +90,20 @@ static void on_letter(struct mailbox *mailbox, enum letter letter)
 
 /* --- Making --------------------------------------------------------------------------------- */
 
+static bool make_router(struct worker *worker, struct error *error)
+{
+	struct router_settings settings = {
+		.config = worker->settings.config,
+		.shared = &worker->shared,
+		.timeouts = &worker->timeouts,
+		.resolver = worker->resolver,
+		.metrics = &worker->metrics,
+	};
+
+	worker->router = router_new(&settings, error);
+	return worker->router != NULL;
+}
+
 static bool make_rooms(struct worker *worker, struct error *error)
 {
 	struct config *config = worker->settings.config;
@@ -107,9 +121,7 @@ static bool make_rooms(struct worker *worker, struct error *error)
 	if (worker->resolver == NULL) {
 		return false;
 	}
-	worker->router = router_new(config, &worker->shared, &worker->timeouts, worker->resolver,
-				    &worker->metrics, error);
-	return worker->router != NULL;
+	return make_router(worker, error);
 }
 
 static void make_sessions(struct worker *worker)

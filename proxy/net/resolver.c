@@ -344,7 +344,7 @@ void resolver_ask(struct resolver *resolver, struct resolver_query *query, const
 		fail(query, "the name is too long");
 		return;
 	}
-	strcpy(lower, host);
+	memcpy(lower, host, strlen(host) + 1);
 	text_lower(lower);
 	HASH_FIND_STR(resolver->names, lower, name);
 	if (name != NULL && !name->asking && name->expires_ms > timeouts_now_ms()) {

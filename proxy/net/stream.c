@@ -361,32 +361,34 @@ bool stream_accept(struct stream *stream, struct stream_loop *shared, int fd,
 	return true;
 }
 
-static bool begin_connect(int fd, const struct addr *address, const char *path)
+static bool begin_connect(int fd, const struct stream_target *target)
 {
 	struct sockaddr_un local = {.sun_family = AF_UNIX};
 
-	if (address != NULL) {
-		return connect(fd, (const struct sockaddr *)address, addr_length(address)) == 0 ||
+	if (target->address != NULL) {
+		return connect(fd, (const struct sockaddr *)target->address,
+			       addr_length(target->address)) == 0 ||
 		       errno == EINPROGRESS;
 	}
-	if (strlen(path) >= sizeof(local.sun_path)) {
+	if (strlen(target->path) >= sizeof(local.sun_path)) {
 		errno = ENAMETOOLONG;
 		return false;
 	}
-	memcpy(local.sun_path, path, strlen(path) + 1);
+	memcpy(local.sun_path, target->path, strlen(target->path) + 1);
 	return connect(fd, (const struct sockaddr *)&local, sizeof(local)) == 0;
 }
 
-bool stream_connect(struct stream *stream, struct stream_loop *shared, const struct addr *address,
-		    const char *path, const struct stream_events *events, struct error *error)
+bool stream_connect(struct stream *stream, struct stream_loop *shared,
+		    const struct stream_target *target, const struct stream_events *events,
+		    struct error *error)
 {
-	sa_family_t family = address != NULL ? address->family : AF_UNIX;
+	sa_family_t family = target->address != NULL ? target->address->family : AF_UNIX;
 	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0) {
 		return error_set(error, "socket: %s", strerror(errno));
 	}
-	if (!begin_connect(fd, address, path)) {
+	if (!begin_connect(fd, target)) {
 		error_set(error, "%s", strerror(errno));
 		close(fd);
 		return false;

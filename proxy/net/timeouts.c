@@ -23,7 +23,8 @@ static uint64_t earliest_deadline(const struct timeouts *timeouts)
 	uint64_t earliest = TIMEOUT_NEVER;
 	const struct timeout_list *list;
 
-	LL_FOREACH (timeouts->lists, list) {
+	LL_FOREACH(timeouts->lists, list)
+	{
 		if (list->head != NULL && list->head->deadline_ms < earliest) {
 			earliest = list->head->deadline_ms;
 		}
@@ -71,7 +72,8 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
 	(void)events;
 	timeouts->armed_ms = TIMEOUT_NEVER;
 	timeouts->round_ms = now_ms;
-	LL_FOREACH (timeouts->lists, list) {
+	LL_FOREACH(timeouts->lists, list)
+	{
 		expire_list(list, now_ms);
 	}
 	timeouts->round_ms = 0;
@@ -89,7 +91,8 @@ void timeouts_done(struct timeouts *timeouts)
 {
 	const struct timeout_list *list;
 
-	LL_FOREACH (timeouts->lists, list) {
+	LL_FOREACH(timeouts->lists, list)
+	{
 		invariant(list->head == NULL);
 	}
 	ev_timer_stop(timeouts->loop, &timeouts->timer);

@@ -18,10 +18,9 @@
 
 /* TLS 1.2: RFC 9325 section 4.2. In brackets the client's order decides, which is how phones
  * without AES hardware get ChaCha20. TLS 1.3 suites are all good and not configurable. */
-static const char cipher_policy[] =
-	"[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]:"
-	"[ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]:"
-	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
+static const char cipher_policy[] = "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]:"
+				    "[ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]:"
+				    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
 
 /* Sessions are resumed only by contexts that carry the same words (RFC 8446 section 8.1). */
 static const uint8_t session_context[] = "gatepost imap";
@@ -104,8 +103,8 @@ static enum tls_load load_certificate(SSL_CTX *context,
 	}
 	if (!SSL_CTX_use_PrivateKey_file(context, certificate->key, SSL_FILETYPE_PEM)) {
 		int reason = ERR_GET_REASON(ERR_peek_last_error());
-		bool mismatch = reason == X509_R_KEY_VALUES_MISMATCH ||
-				reason == X509_R_KEY_TYPE_MISMATCH;
+		bool mismatch =
+			reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH;
 
 		tls_error_set(error, "not a PEM private key");
 		if (mismatch) {

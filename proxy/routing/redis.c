@@ -232,12 +232,12 @@ static void refuse(struct redis_question *question, const char *reason)
 	tell(question, REDIS_FAILED, reason, strlen(reason));
 }
 
-void redis_ask(struct redis *redis, struct redis_question *question, size_t word_count,
-	       const char *const *words, const size_t *lengths, redis_callback_t *callback)
+void redis_ask(struct redis *redis, struct redis_question *question,
+	       const struct redis_command *command, redis_callback_t *callback)
 {
 	struct redis_pending *pending;
 
-	invariant(question->pending == NULL && word_count > 0);
+	invariant(question->pending == NULL && command->word_count > 0);
 	question->callback = callback;
 	if (redis->queue_length >= REDIS_IN_FLIGHT_MAX) {
 		metrics_count(redis->link.around.metrics, METRIC_LIMIT_REDIS_QUEUE);
@@ -249,7 +249,7 @@ void redis_ask(struct redis *redis, struct redis_question *question, size_t word
 		refuse(question, "out of memory");
 		return;
 	}
-	redis_codec_write(&pending->command, word_count, words, lengths);
+	redis_codec_write(&pending->command, command);
 	if (pending->command.failed) {
 		drop(pending);
 		refuse(question, "out of memory");

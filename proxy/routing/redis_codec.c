@@ -28,7 +28,8 @@ void redis_codec_done(struct redis_codec *codec)
 
 static void view_reply(struct redis_reply_view *view, redisReply *reply)
 {
-	*view = (struct redis_reply_view){.kind = REDIS_REPLY_IS_OTHER, .object = reply};
+	view->kind = REDIS_REPLY_IS_OTHER;
+	view->object = reply;
 	switch (reply->type) {
 	case REDIS_REPLY_STRING:
 		view->kind = REDIS_REPLY_IS_TEXT;
@@ -50,17 +51,17 @@ static void view_reply(struct redis_reply_view *view, redisReply *reply)
 }
 
 enum redis_codec_verdict redis_codec_feed(struct redis_codec *codec, const void *bytes,
-					  size_t length, size_t *used,
-					  struct redis_reply_view *reply, struct error *error)
+					  size_t length, struct redis_reply_view *reply,
+					  struct error *error)
 {
 	enum redis_guard_verdict verdict =
-		redis_guard_scan(&codec->guard, bytes, length, used, error);
+		redis_guard_scan(&codec->guard, bytes, length, &reply->used, error);
 	void *object = NULL;
 
 	if (verdict == REDIS_GUARD_REFUSED) {
 		return REDIS_CODEC_BROKEN;
 	}
-	if (redisReaderFeed(codec->reader, bytes, *used) != REDIS_OK) {
+	if (redisReaderFeed(codec->reader, bytes, reply->used) != REDIS_OK) {
 		error_set(error, "out of memory for a reply");
 		return REDIS_CODEC_BROKEN;
 	}
@@ -96,18 +97,17 @@ void redis_reply_done(struct redis_reply_view *reply)
 	*reply = (struct redis_reply_view){0};
 }
 
-void redis_codec_write(struct buffer *out, size_t word_count, const char *const *words,
-		       const size_t *lengths)
+void redis_codec_write(struct buffer *out, const struct redis_command *command)
 {
-	char *command = NULL;
-	long long length =
-		redisFormatCommandArgv(&command, (int)word_count, (const char **)words, lengths);
+	char *text = NULL;
+	long long length = redisFormatCommandArgv(&text, (int)command->word_count,
+						  (const char **)command->words, command->lengths);
 
 	if (length < 0) {
 		out->failed = true;
 		return;
 	}
-	buffer_append(out, command, (size_t)length);
-	explicit_bzero(command, (size_t)length); /* it may be AUTH */
-	redisFreeCommand(command);
+	buffer_append(out, text, (size_t)length);
+	explicit_bzero(text, (size_t)length); /* it may be AUTH */
+	redisFreeCommand(text);
 }

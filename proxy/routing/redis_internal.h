@@ -53,6 +53,7 @@ enum redis_reply_kind {
 
 /* struct redis_reply_view is a complete reply; `object` owns what `text` points at. */
 struct redis_reply_view {
+	size_t used; /* bytes that this feed took */
 	enum redis_reply_kind kind;
 	const char *text; /* of TEXT, STATUS and ERROR; NUL-terminated, may hold others */
 	size_t length;
@@ -67,7 +68,7 @@ struct redis_codec {
 
 enum redis_codec_verdict {
 	REDIS_CODEC_MORE,   /* all bytes were taken; the reply is not complete */
-	REDIS_CODEC_REPLY,  /* *used bytes were taken; `reply` goes to redis_reply_done */
+	REDIS_CODEC_REPLY,  /* reply->used bytes were taken; it goes to redis_reply_done */
 	REDIS_CODEC_BROKEN, /* `error` says why; end the connection */
 };
 
@@ -76,8 +77,8 @@ must_use bool redis_codec_init(struct redis_codec *codec);
 
 /* redis_codec_feed takes `length` > 0 received bytes up to the end of one reply. */
 enum redis_codec_verdict redis_codec_feed(struct redis_codec *codec, const void *bytes,
-					  size_t length, size_t *used,
-					  struct redis_reply_view *reply, struct error *error);
+					  size_t length, struct redis_reply_view *reply,
+					  struct error *error);
 
 /* redis_reply_explain says what a reply that is no use says: the words of an error, escaped, or
  * that its type is wrong. */
@@ -87,7 +88,6 @@ void redis_reply_done(struct redis_reply_view *reply);
 void redis_codec_done(struct redis_codec *codec);
 
 /* redis_codec_write appends a command of binary-safe words; out->failed when memory ran out. */
-void redis_codec_write(struct buffer *out, size_t word_count, const char *const *words,
-		       const size_t *lengths);
+void redis_codec_write(struct buffer *out, const struct redis_command *command);
 
 #endif

@@ -139,7 +139,7 @@ static void write_words(struct buffer *out, size_t count, const char *const *wor
 	for (size_t i = 0; i < count; i++) {
 		lengths[i] = strlen(words[i]);
 	}
-	redis_codec_write(out, count, words, lengths);
+	redis_codec_write(out, &(struct redis_command){count, words, lengths});
 }
 
 static void write_auth(struct buffer *out, const struct config_redis *config)
@@ -241,9 +241,8 @@ static bool take_bytes(struct redis_link *link, const uint8_t *bytes, size_t len
 	while (length > 0) {
 		struct redis_reply_view reply = {0};
 		struct error why = {0};
-		size_t used = 0;
 
-		switch (redis_codec_feed(&link->codec, bytes, length, &used, &reply, &why)) {
+		switch (redis_codec_feed(&link->codec, bytes, length, &reply, &why)) {
 		case REDIS_CODEC_MORE:
 			return true;
 		case REDIS_CODEC_BROKEN:
@@ -253,8 +252,8 @@ static bool take_bytes(struct redis_link *link, const uint8_t *bytes, size_t len
 		case REDIS_CODEC_REPLY:
 			break;
 		}
-		bytes += used;
-		length -= used;
+		bytes += reply.used;
+		length -= reply.used;
 		if (link->phase == REDIS_GREETING) {
 			handle_greeting_reply(link, &reply);
 		} else {
@@ -318,11 +317,11 @@ static const struct stream_events stream_events = {
 
 static void connect_to(struct redis_link *link, const struct addr *address, const char *path)
 {
+	struct stream_target target = {address, path};
 	struct error why = {0};
 
 	link->phase = REDIS_CONNECTING;
-	if (!stream_connect(&link->stream, link->around.shared, address, path, &stream_events,
-			    &why)) {
+	if (!stream_connect(&link->stream, link->around.shared, &target, &stream_events, &why)) {
 		lose(link, &why);
 	}
 }

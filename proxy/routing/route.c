@@ -13,6 +13,7 @@
 
 #include "base/text.h"
 #include "core/config.h"
+#include "core/config_user.h"
 #include "core/log.h"
 #include "core/metrics.h"
 #include "lookup_internal.h"
@@ -161,17 +162,18 @@ static void on_reply(struct redis_question *question, enum redis_result result, 
 
 static void ask_redis(struct router *router, struct route_query *query, const char *key)
 {
-	struct lookup_command command = {0};
+	struct lookup_command expanded = {0};
+	struct redis_command command;
 
-	if (!lookup_expand(&router->lookup, key, &command)) {
-		lookup_command_done(&command);
+	if (!lookup_expand(&router->lookup, key, &expanded)) {
+		lookup_command_done(&expanded);
 		answer_unavailable(query, "out of memory");
 		return;
 	}
 	metrics_count(router->metrics, METRIC_LOOKUPS_REDIS);
-	redis_ask(router->redis, &query->question, command.word_count, command.words,
-		  command.lengths, on_reply);
-	lookup_command_done(&command);
+	command = (struct redis_command){expanded.word_count, expanded.words, expanded.lengths};
+	redis_ask(router->redis, &query->question, &command, on_reply);
+	lookup_command_done(&expanded);
 }
 
 void route_ask(struct router *router, struct route_query *query, const char *user,
@@ -228,10 +230,17 @@ static bool add_backends(struct router *router, struct error *error)
 	return true;
 }
 
-struct router *router_new(struct config *config, struct stream_loop *shared,
-			  struct timeouts *timeouts, struct resolver *resolver,
-			  struct metrics *metrics, struct error *error)
+static bool connect_redis(struct router *router, const struct router_settings *settings,
+			  struct error *error)
 {
+	router->redis = redis_new(&router->config->redis, settings->shared, settings->timeouts,
+				  settings->resolver, settings->metrics);
+	return router->redis != NULL || error_set(error, "out of memory");
+}
+
+struct router *router_new(const struct router_settings *settings, struct error *error)
+{
+	const struct config_routing *routing = &settings->config->routing;
 	struct router *router = calloc(1, sizeof(*router));
 	bool valid;
 
@@ -239,15 +248,12 @@ struct router *router_new(struct config *config, struct stream_loop *shared,
 		error_set(error, "out of memory");
 		return NULL;
 	}
-	router->config = config_ref(config);
-	router->metrics = metrics;
+	router->config = config_ref(settings->config);
+	router->metrics = settings->metrics;
 	valid = add_backends(router, error);
-	if (valid && config->routing.source == CONFIG_SOURCE_REDIS) {
-		valid = lookup_init(&router->lookup, config->routing.lookup, error);
-	}
-	if (valid && config->routing.source == CONFIG_SOURCE_REDIS) {
-		router->redis = redis_new(&config->redis, shared, timeouts, resolver, metrics);
-		valid = router->redis != NULL || error_set(error, "out of memory");
+	if (valid && routing->source == CONFIG_SOURCE_REDIS) {
+		valid = lookup_init(&router->lookup, routing->lookup, error) &&
+			connect_redis(router, settings, error);
 	}
 	if (!valid) {
 		router_free(router);

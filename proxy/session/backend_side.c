@@ -38,11 +38,11 @@ static uint64_t step_deadline(const struct session *session, uint64_t millisecon
 
 /* --- Connecting ----------------------------------------------------------------------------- */
 
-static bool begin_connect(struct session *session, const struct addr *address, const char *path)
+static bool begin_connect(struct session *session, const struct stream_target *target)
 {
 	session_enter(session, SESSION_CONNECTING,
 		      step_deadline(session, session->backend->connect_timeout_ms));
-	return stream_connect(&session->upstream, session->set->house.shared, address, path,
+	return stream_connect(&session->upstream, session->set->house.shared, target,
 			      &backend_side_events, &session->login->last_failure);
 }
 
@@ -53,7 +53,10 @@ static void connect_next(struct session *session)
 	struct error why;
 
 	while (login->address_next < login->address_count) {
-		if (begin_connect(session, &login->addresses[login->address_next++], NULL)) {
+		struct stream_target target = {.address = &login->addresses[login->address_next]};
+
+		login->address_next++;
+		if (begin_connect(session, &target)) {
 			return;
 		}
 	}
@@ -76,9 +79,11 @@ static bool is_our_own_path(const struct session *session, const struct endpoint
 
 static void connect_path(struct session *session, const struct endpoint *endpoint)
 {
+	struct stream_target target = {.path = endpoint->name};
+
 	if (is_our_own_path(session, endpoint)) {
 		fail_loop(session);
-	} else if (!begin_connect(session, NULL, endpoint->name)) {
+	} else if (!begin_connect(session, &target)) {
 		connect_next(session); /* there is none: fails for the reason at hand */
 	}
 }

@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "core/config.h"
+#include "core/config_user.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

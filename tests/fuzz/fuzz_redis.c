@@ -34,9 +34,9 @@ static bool read_piece(struct redis_codec *codec, const uint8_t *bytes, size_t s
 	while (size > 0) {
 		struct redis_reply_view reply = {0};
 		struct error why = {0};
-		size_t used = 0;
 		enum redis_codec_verdict verdict =
-			redis_codec_feed(codec, bytes, size, &used, &reply, &why);
+			redis_codec_feed(codec, bytes, size, &reply, &why);
+		size_t used = reply.used;
 
 		if (verdict == REDIS_CODEC_BROKEN) {
 			invariant(why.text[0] != '\0');

@@ -124,8 +124,8 @@ static int listen_unix(struct fake_redis *fake, const char *path)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0 && strlen(path) < sizeof(address.sun_path));
-	strcpy(address.sun_path, path);
-	strcpy(fake->path, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	memcpy(fake->path, path, strlen(path) + 1);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	return fd;
 }

@@ -128,7 +128,8 @@ void redis_asked_ask(struct redis_world *world, struct redis_asked *asked, const
 	const size_t lengths[] = {3, strlen(key)};
 
 	asked->world = world;
-	redis_ask(world->redis, &asked->question, 2, words, lengths, on_answer);
+	redis_ask(world->redis, &asked->question, &(struct redis_command){2, words, lengths},
+		  on_answer);
 }
 
 void redis_asked_await(struct redis_world *world, struct redis_asked *asked, unsigned answers)

@@ -28,9 +28,9 @@
 #include "net/resolver.h"
 #include "routing/route.h"
 
-#define PATIENCE_MS 30000
+#define PATIENCE_MS       30000
 #define PAUSE_NANOSECONDS 100000
-#define SETTLE_TURNS 100
+#define SETTLE_TURNS      100
 
 /* --- Sockets -------------------------------------------------------------------------------- */
 
@@ -48,7 +48,7 @@ static int listen_on(const char *ip, int backlog)
 
 static unsigned port_of(int fd)
 {
-	struct sockaddr_in address;
+	struct sockaddr_in address = {0};
 	socklen_t length = sizeof(address);
 
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
@@ -57,14 +57,13 @@ static unsigned port_of(int fd)
 
 static int connect_to(int listening)
 {
-	struct sockaddr_in address;
+	struct sockaddr_in address = {0};
 	socklen_t length = sizeof(address);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0);
 	assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &length), 0);
-	assert_true(connect(fd, (struct sockaddr *)&address, length) == 0 ||
-		    errno == EINPROGRESS);
+	assert_true(connect(fd, (struct sockaddr *)&address, length) == 0 || errno == EINPROGRESS);
 	return fd;
 }
 
@@ -126,20 +125,22 @@ static struct config *make_config(struct session_rig *rig, const struct rig_opti
 	struct buffer text = {0};
 	struct config *config;
 
-	buffer_printf(&text, "[[listener]]\naddress = \"127.0.0.1:%d\"\ntls = \"none\"\n"
-		      "allow_plaintext = true\n", RIG_LISTENER_PORT);
+	buffer_printf(&text,
+		      "[[listener]]\naddress = \"127.0.0.1:%d\"\ntls = \"none\"\n"
+		      "allow_plaintext = true\n",
+		      RIG_LISTENER_PORT);
 	buffer_printf(&text, "[[listener]]\naddress = \"127.0.0.1:%d\"\n", RIG_LISTENER_PORT + 1);
 	buffer_printf(&text, "[[listener]]\naddress = \"unix:/run/gatepost-rig\"\ntls = \"none\"\n"
-		      "allow_plaintext = true\n");
+			     "allow_plaintext = true\n");
 	buffer_printf(&text, "[[tls.certificate]]\nchain = \"/proc/self/exe\"\n"
-		      "key = \"/proc/self/exe\"\n");
+			     "key = \"/proc/self/exe\"\n");
 	buffer_printf(&text, "[redis]\nurl = \"redis://127.0.0.1:%u\"\n%s\n", port_of(rig->redis),
 		      options->redis != NULL ? options->redis : "timeout = \"60s\"");
 	buffer_printf(&text, "[routing]\nsource = \"%s\"\n",
 		      options->no_redis ? "static" : "redis");
 	buffer_printf(&text, "[routing.users]\nalice = \"mail1\"\ncarol = \"mail1\"\n"
-		      "stuck = \"stuck\"\nnowhere = \"nowhere\"\nloop = \"loop\"\n"
-		      "unixloop = \"unixloop\"\nnounix = \"nounix\"\nsilent = \"silent\"\n");
+			     "stuck = \"stuck\"\nnowhere = \"nowhere\"\nloop = \"loop\"\n"
+			     "unixloop = \"unixloop\"\nnounix = \"nounix\"\nsilent = \"silent\"\n");
 	buffer_printf(&text, "[limits]\n%s\n", or_nothing(options->limits));
 	if (options->backend_address != NULL) {
 		add_backend(&text, "mail1", options->backend_address, options);
@@ -205,8 +206,10 @@ void session_rig_open(struct session_rig *rig, const struct rig_options *options
 	assert_true(stream_loop_init(&rig->shared, rig->loop, 0));
 	rig->resolver = resolver_new(rig->loop, options->dns, &error);
 	assert_non_null(rig->resolver);
-	rig->router = router_new(rig->config, &rig->shared, &rig->timeouts, rig->resolver,
-				 &rig->metrics, &error);
+	rig->router =
+		router_new(&(struct router_settings){rig->config, &rig->shared, &rig->timeouts,
+						     rig->resolver, &rig->metrics},
+			   &error);
 	assert_non_null(rig->router);
 	rig->tls = SSL_CTX_new(TLS_method());
 	assert_non_null(rig->tls);

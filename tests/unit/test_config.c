@@ -16,6 +16,7 @@
 
 #include "../../proxy/core/quantity_internal.h"
 #include "core/config.h"
+#include "core/config_user.h"
 #include "support/config_text.h"
 
 #define LISTENER CONFIG_TEXT_LISTENER

@@ -59,9 +59,9 @@ static void reading_feed(void *context, const void *bytes, size_t length)
 	while (length > 0 && !reading->broken) {
 		struct redis_reply_view reply = {0};
 		struct error error = {0};
-		size_t used = 0;
 		enum redis_codec_verdict verdict =
-			redis_codec_feed(&reading->codec, rest, length, &used, &reply, &error);
+			redis_codec_feed(&reading->codec, rest, length, &reply, &error);
+		size_t used = reply.used;
 
 		if (verdict == REDIS_CODEC_BROKEN) {
 			assert_true(error.text[0] != '\0');
@@ -238,7 +238,7 @@ static void test_write(void **state)
 	struct buffer out = {0};
 
 	(void)state;
-	redis_codec_write(&out, 4, words, lengths);
+	redis_codec_write(&out, &(struct redis_command){4, words, lengths});
 	assert_int_equal(out.length, sizeof(expected) - 1);
 	assert_memory_equal(buffer_bytes(&out), expected, sizeof(expected) - 1);
 	buffer_done(&out);

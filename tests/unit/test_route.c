@@ -49,8 +49,11 @@ static void start(struct world *world, const char *source, const char *routing)
 		 world->redis->fake.port, source, routing);
 	world->config = config_load_text(text, "test", stderr);
 	assert_non_null(world->config);
-	world->router = router_new(world->config, &world->redis->shared, &world->redis->timeouts,
-				   world->redis->resolver, &world->redis->metrics, &error);
+	world->router = router_new(&(struct router_settings){world->config, &world->redis->shared,
+							     &world->redis->timeouts,
+							     world->redis->resolver,
+							     &world->redis->metrics},
+				   &error);
 	assert_non_null(world->router);
 }
 

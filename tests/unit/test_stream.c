@@ -90,8 +90,9 @@ static void check_connected(struct stream_world *world, const struct addr *addre
 	uint8_t byte;
 	int peer;
 
-	assert_true(stream_connect(&owner.stream, &world->shared, address, path,
-				   &stream_owner_events, &error));
+	assert_true(stream_connect(&owner.stream, &world->shared,
+				   &(struct stream_target){address, path}, &stream_owner_events,
+				   &error));
 	assert_string_equal(owner.events, ""); /* never before it returns */
 	assert_true(stream_is_open(&owner.stream));
 	stream_world_until_events(world, &owner, 1);
@@ -126,8 +127,9 @@ static void test_connect_ip(void **state)
 	assert_int_equal(listen(listening, 4), 0);
 	check_connected(world, &address, NULL, listening);
 	close(listening);
-	assert_true(stream_connect(&owner.stream, &world->shared, &address, NULL,
-				   &stream_owner_events, &error));
+	assert_true(stream_connect(&owner.stream, &world->shared,
+				   &(struct stream_target){&address, NULL}, &stream_owner_events,
+				   &error));
 	stream_world_until_count(world, &owner.failures, 1);
 	assert_string_equal(owner.events, "F");
 	assert_string_equal(owner.why.text, "Connection refused");
@@ -152,17 +154,20 @@ static void test_connect_unix(void **state)
 	assert_int_equal(listen(listening, 4), 0);
 	check_connected(world, NULL, address.sun_path, listening);
 	close(listening);
-	assert_false(stream_connect(&owner.stream, &world->shared, NULL, address.sun_path,
+	assert_false(stream_connect(&owner.stream, &world->shared,
+				    &(struct stream_target){NULL, address.sun_path},
 				    &stream_owner_events, &error));
 	assert_string_equal(error.text, "Connection refused");
 	unlink(address.sun_path);
-	assert_false(stream_connect(&owner.stream, &world->shared, NULL, address.sun_path,
+	assert_false(stream_connect(&owner.stream, &world->shared,
+				    &(struct stream_target){NULL, address.sun_path},
 				    &stream_owner_events, &error));
 	assert_string_equal(error.text, "No such file or directory");
 	memset(too_long, 'x', sizeof(too_long));
 	too_long[sizeof(too_long) - 1] = '\0';
-	assert_false(stream_connect(&owner.stream, &world->shared, NULL, too_long,
-				    &stream_owner_events, &error));
+	assert_false(stream_connect(&owner.stream, &world->shared,
+				    &(struct stream_target){NULL, too_long}, &stream_owner_events,
+				    &error));
 	assert_string_equal(error.text, "File name too long");
 	assert_false(stream_is_open(&owner.stream));
 	stream_owner_done(&owner);
@@ -539,7 +544,8 @@ static void reconnect(struct stream_owner *owner)
 	stream_close(&owner->stream);
 	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/gatepost-again-%d",
 		 (int)getpid());
-	assert_true(stream_connect(&owner->stream, &owner->world->shared, NULL, address.sun_path,
+	assert_true(stream_connect(&owner->stream, &owner->world->shared,
+				   &(struct stream_target){NULL, address.sun_path},
 				   &stream_owner_events, &error));
 }
 
@@ -605,8 +611,7 @@ static void test_closing_each_other(void **state)
 	stream_world_settle(lines[0].world);
 	for (int i = 0; i < 2; i++) {
 		open += stream_is_open(&lines[i].owner.stream);
-		assert_int_equal(lines[i].owner.readables,
-				 stream_is_open(&lines[i].owner.stream));
+		assert_int_equal(lines[i].owner.readables, stream_is_open(&lines[i].owner.stream));
 	}
 	assert_int_equal(open, 1);
 	close_line(&lines[0]);
