@@ -51,8 +51,11 @@ LDFLAGS  += -fsanitize=address,undefined
 endif
 
 SOURCES      := $(wildcard proxy/*/*.c proxy/*/*.cpp)
-ROOM_OBJECTS := $(patsubst %,$(BUILD)/%.o,$(filter-out proxy/daemon/main.c,$(SOURCES)))
+PROGRAM_ONLY := proxy/daemon/main.c proxy/daemon/wipe.c
+ROOM_OBJECTS := $(patsubst %,$(BUILD)/%.o,$(filter-out $(PROGRAM_ONLY),$(SOURCES)))
 MAIN_OBJECT  := $(BUILD)/proxy/daemon/main.c.o
+# Sanitizers have a free() of their own.
+WIPE_OBJECT  := $(if $(filter release debug,$(VARIANT)),$(BUILD)/proxy/daemon/wipe.c.o)
 ROOMS        := $(BUILD)/rooms.a
 GATEPOST     := $(BUILD)/gatepost
 UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
@@ -110,7 +113,7 @@ bench: ## gatepost beside nginx and HAProxy, on one pinned core
 clean: ## remove build/
 	rm -rf build
 
-$(GATEPOST): $(MAIN_OBJECT) $(ROOMS)
+$(GATEPOST): $(MAIN_OBJECT) $(WIPE_OBJECT) $(ROOMS)
 	@echo "  LINK $@"
 	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * free() for the whole process: wipes a block before it gives it back. Our own secrets are wiped by
+ * their owners; this is for the libraries. BoringSSL decrypts records in place, in blocks that it
+ * frees as they are, and a password would stay readable there for as long as nothing reuses them.
+ *
+ * Linked into the program alone: sanitizers and valgrind bring a free() of their own.
+ */
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* glibc's own, under the name by which it is reached from a replacement (malloc(3), "Replacing
+ * malloc" in the manual of the GNU C library). */
+void __libc_free(void *block);
+
+void free(void *block)
+{
+	if (block == NULL) {
+		return;
+	}
+	explicit_bzero(block, malloc_usable_size(block));
+	__libc_free(block);
+}
