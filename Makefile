@@ -9,6 +9,7 @@ PYTHON    := /usr/bin/python3
 SECONDS   ?=
 STATIC    ?=
 TIME      ?= 60
+JOBS      ?= $(shell nproc)
 
 # BoringSSL: Debian's android-libboringssl-dev, or any other build: make BORINGSSL=DIR with
 # DIR/include and DIR/lib.
@@ -61,10 +62,11 @@ GATEPOST     := $(BUILD)/gatepost
 UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 SUPPORT      := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 FUZZERS      := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAYS      := $(patsubst %,$(BUILD)/replay/%,$(FUZZERS))
 BENCH_TOOLS  := $(BUILD)/bench/imapload $(BUILD)/bench/plain_backend
 
 .DEFAULT_GOAL := all
-.PHONY: all help run test unit replay integration check lint fuzz bench clean install-deps
+.PHONY: all help run test programs unit replay integration check lint fuzz bench clean install-deps
 .SECONDARY:
 
 all: $(GATEPOST) ## build gatepost (VARIANT=release|debug|asan|tsan)
@@ -76,17 +78,20 @@ install-deps: ## install the Debian packages that are missing
 	@deploy/install-deps.sh
 
 run: install-deps ## a whole cluster on this machine: Redis, two Dovecots, gatepost (SECONDS=30, STATIC=1)
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@SECONDS_TO_RUN="$(SECONDS)" STATIC="$(STATIC)" GATEPOST="$(GATEPOST)" deploy/run.sh
 
 test: ## install what is missing, build, and run every test
 	@deploy/install-deps.sh --test
+	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@$(MAKE) --no-print-directory unit replay integration
+
+programs: $(GATEPOST) $(UNIT_TESTS) $(REPLAYS) ## build all that the tests run
 
 unit: $(UNIT_TESTS) ## unit tests
 	@tests/unit/run.sh $(UNIT_TESTS)
 
-replay: $(patsubst %,$(BUILD)/replay/%,$(FUZZERS)) ## every fuzz corpus once
+replay: $(REPLAYS) ## every fuzz corpus once
 	@tests/fuzz/replay.sh $(BUILD)/replay
 
 integration: $(GATEPOST) ## gatepost with real Redis, Dovecot and clients
@@ -94,7 +99,9 @@ integration: $(GATEPOST) ## gatepost with real Redis, Dovecot and clients
 
 check: ## what a change must pass: lint, and every test under ASan and UBSan
 	@deploy/install-deps.sh --check
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan programs
 	@$(MAKE) --no-print-directory VARIANT=asan unit replay integration
 
 lint: $(GATEPOST) ## floors, headers, globals, sizes, linkage, clang-tidy, cppcheck
@@ -102,12 +109,12 @@ lint: $(GATEPOST) ## floors, headers, globals, sizes, linkage, clang-tidy, cppch
 
 fuzz: ## libFuzzer on every target (TIME=60 seconds each)
 	@deploy/install-deps.sh --check
-	@$(MAKE) --no-print-directory VARIANT=fuzz $(patsubst %,build/fuzz/fuzzers/%,$(FUZZERS))
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=fuzz $(patsubst %,build/fuzz/fuzzers/%,$(FUZZERS))
 	@tests/fuzz/run.sh build/fuzz/fuzzers $(TIME)
 
 bench: ## gatepost beside nginx and HAProxy, on one pinned core
 	@deploy/install-deps.sh --bench
-	@$(MAKE) --no-print-directory $(GATEPOST) $(BENCH_TOOLS)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(GATEPOST) $(BENCH_TOOLS)
 	@$(PYTHON) tests/bench/run.py --gatepost $(GATEPOST) --tools $(BUILD)/bench
 
 clean: ## remove build/

@@ -96,7 +96,8 @@ make_certificate() {
 		openssl req -config openssl.cnf -x509 -extensions ca -days 30 -nodes \
 			-newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout ca.key -out ca.pem
 		openssl req -config openssl.cnf -new -nodes \
-			-newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout server.key -out server.csr
+			-newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout server.key \
+			-out server.csr
 		openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
 			-extfile openssl.cnf -extensions server -days 30 -out server.pem
 	} 2>openssl.log || fail "openssl could not make a certificate: $(cat openssl.log)"
@@ -163,7 +164,8 @@ start_gatepost() {
 	"$GATEPOST" -c "$DIR/gatepost.toml" >gatepost.log 2>&1 &
 	GATEPOST_PID=$!
 	PIDS="$GATEPOST_PID $PIDS"
-	retry_until $GATEPOST_PID curl -fsS --cacert ca.pem "imaps://localhost:$PORT/" -X CAPABILITY ||
+	retry_until $GATEPOST_PID \
+		curl -fsS --cacert ca.pem "imaps://localhost:$PORT/" -X CAPABILITY ||
 		fail "gatepost did not start: $(tail -n 5 gatepost.log)"
 }
 
@@ -176,9 +178,14 @@ log_in() {
 	if [ "$subject" = "Subject: this is $user on $server" ]; then
 		printf '  %-6s %s\n' "$user" "$NICE_GREEN$subject$NICE_END"
 	else
-		printf '  %-6s %s\n' "$user" "${NICE_RED}failed$NICE_END: ${subject:-$(cat curl.log)}"
+		printf '  %-6s %s\n' "$user" \
+			"${NICE_RED}failed$NICE_END: ${subject:-$(cat curl.log)}"
 		LOGINS=1
 	fi
+}
+
+route_of() {
+	redis-cli -s redis.sock GET "gatepost:route:$1"
 }
 
 print_cluster() {
@@ -193,8 +200,8 @@ print_cluster() {
 	if [ -n "$STATIC" ]; then
 		echo "Its configuration says:   alice = \"mail1\"   bob = \"mail2\"   (no Redis)"
 	else
-		echo "Redis says:   gatepost:route:alice = $(redis-cli -s redis.sock GET gatepost:route:alice)" \
-			"  gatepost:route:bob = $(redis-cli -s redis.sock GET gatepost:route:bob)"
+		echo "Redis says:   gatepost:route:alice = $(route_of alice)" \
+			"  gatepost:route:bob = $(route_of bob)"
 	fi
 	echo
 	echo "${NICE_BOLD}Both log in with curl over TLS, and read their first message:$NICE_END"
@@ -225,7 +232,7 @@ stay() {
 	if [ -n "$SECONDS_TO_RUN" ]; then
 		echo "${NICE_BOLD}This ends in $SECONDS_TO_RUN s. gatepost's log:$NICE_END"
 	else
-		echo "${NICE_BOLD}Ctrl-C ends it, and leaves nothing behind. gatepost's log:$NICE_END"
+		echo "${NICE_BOLD}Ctrl-C ends it and leaves nothing behind. gatepost's log:$NICE_END"
 	fi
 	tail -n +1 -f gatepost.log &
 	PIDS="$PIDS $!"
