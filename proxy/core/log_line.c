@@ -9,7 +9,7 @@
 
 #include "base/base.h"
 
-#define KEY_MAX  32
+#define KEY_MAX  64
 #define ELLIPSIS "..."
 /* One field with its key, quotes, separators and NUL. */
 #define FIELD_MAX (LOG_VALUE_MAX + KEY_MAX + 16)
