@@ -14,7 +14,7 @@ set -eu
 BUILD="gcc g++ make git libc6-dev libev-dev android-libboringssl-dev libhiredis-dev libc-ares-dev
        libtomlplusplus-dev uthash-dev"
 RUN="redis-server redis-tools dovecot-imapd openssl curl ca-certificates python3"
-TEST="libcmocka-dev python3-pytest isync neomutt offlineimap3 bsdutils"
+TEST="libcmocka-dev python3-pytest isync libsasl2-modules neomutt offlineimap3 bsdutils"
 CHECK="clang clang-format clang-tidy libclang-rt-dev cppcheck"
 BENCH="nginx libnginx-mod-mail haproxy"
 
