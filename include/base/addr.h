@@ -47,6 +47,11 @@ void addr_format_ip(const struct addr *addr, char text[ADDR_IP_TEXT_MAX]);
 /* addr_format writes "10.0.0.1:143", "[::1]:143" or "unix". */
 void addr_format(const struct addr *addr, char text[ADDR_TEXT_MAX]);
 
+/* Longest host name (RFC 1035 section 2.3.4), and longest text of an endpoint with its NUL: a host
+ * name with ":65535"; a Unix path is shorter. */
+#define ENDPOINT_HOST_MAX 253
+#define ENDPOINT_TEXT_MAX (ENDPOINT_HOST_MAX + 7)
+
 enum endpoint_kind { ENDPOINT_NONE, ENDPOINT_IP, ENDPOINT_NAME, ENDPOINT_UNIX };
 
 /* struct endpoint owns `name`: the host name (ENDPOINT_NAME), the numeric address as written
@@ -60,8 +65,8 @@ struct endpoint {
 
 /* endpoint_parse reads "host:port", "10.0.0.1:993", "[::1]:993" or "unix:/path". `default_port`
  * serves where no port is written; 0 means that one must be. Host names are letters, digits, '-',
- * '_' and '.', at most 253 (RFC 1035 section 2.3.4); ports 1 to 65535; paths absolute and shorter
- * than sun_path. On failure `error` says what would be right and `endpoint` is unchanged. */
+ * '_' and '.', at most ENDPOINT_HOST_MAX; ports 1 to 65535; paths absolute and shorter than
+ * sun_path. On failure `error` says what would be right and `endpoint` is unchanged. */
 must_use bool endpoint_parse(struct endpoint *endpoint, const char *text, uint16_t default_port,
 			     struct error *error);
 
@@ -69,8 +74,7 @@ must_use bool endpoint_copy(struct endpoint *to, const struct endpoint *from);
 bool endpoint_equal(const struct endpoint *left, const struct endpoint *right);
 void endpoint_done(struct endpoint *endpoint);
 
-/* endpoint_format appends nothing it does not know: "mail1.example:143", "[::1]:143",
- * "unix:/run/x". `size` bounds what is written, NUL included. */
-void endpoint_format(const struct endpoint *endpoint, char *text, size_t size);
+/* endpoint_format writes "mail1.example:143", "[::1]:143", "unix:/run/x", or "none". */
+void endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]);
 
 #endif

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOST_NAME_MAX_LENGTH 253
-
 bool addr_parse(struct addr *addr, const char *ip, uint16_t port)
 {
 	struct addr parsed = {0};
@@ -136,7 +134,7 @@ static bool is_host_name(const char *host)
 {
 	size_t length = strlen(host);
 
-	return length > 0 && length <= HOST_NAME_MAX_LENGTH && host[0] != '-' && host[0] != '.' &&
+	return length > 0 && length <= ENDPOINT_HOST_MAX && host[0] != '-' && host[0] != '.' &&
 	       strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") ==
 		       length;
 }
@@ -183,7 +181,7 @@ static bool split_host(char *host, size_t size, const char *text, const char **p
 static bool parse_host(struct endpoint *endpoint, const char *text, uint16_t default_port,
 		       struct error *error)
 {
-	char host[HOST_NAME_MAX_LENGTH + 2];
+	char host[ENDPOINT_HOST_MAX + 2];
 	const char *port = NULL;
 
 	if (!split_host(host, sizeof(host), text, &port, error)) {
@@ -249,23 +247,19 @@ void endpoint_done(struct endpoint *endpoint)
 	*endpoint = (struct endpoint){0};
 }
 
-void endpoint_format(const struct endpoint *endpoint, char *text, size_t size)
+void endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX])
 {
 	switch (endpoint->kind) {
 	case ENDPOINT_UNIX:
-		snprintf(text, size, "unix:%s", endpoint->name);
+		snprintf(text, ENDPOINT_TEXT_MAX, "unix:%s", endpoint->name);
 		break;
-	case ENDPOINT_IP: {
-		char formatted[ADDR_TEXT_MAX];
-
-		addr_format(&endpoint->ip, formatted);
-		snprintf(text, size, "%s", formatted);
+	case ENDPOINT_IP:
+		addr_format(&endpoint->ip, text);
 		break;
-	}
 	case ENDPOINT_NAME:
-		snprintf(text, size, "%s:%u", endpoint->name, endpoint->port);
+		snprintf(text, ENDPOINT_TEXT_MAX, "%s:%u", endpoint->name, endpoint->port);
 		break;
 	default:
-		snprintf(text, size, "none");
+		snprintf(text, ENDPOINT_TEXT_MAX, "none");
 	}
 }

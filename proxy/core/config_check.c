@@ -31,14 +31,14 @@ static void check_listener_twins(struct checking *checking, const struct toml_no
 				 size_t index)
 {
 	const struct config_listener *listeners = checking->config->listeners;
-	char text[512];
+	char text[ENDPOINT_TEXT_MAX];
 
 	if (listeners[index].address.kind == ENDPOINT_NONE) {
 		return;
 	}
 	for (size_t i = 0; i < index; i++) {
 		if (endpoint_equal(&listeners[i].address, &listeners[index].address)) {
-			endpoint_format(&listeners[i].address, text, sizeof(text));
+			endpoint_format(&listeners[i].address, text);
 			faults_add(checking->faults, entry_node(array, index, "address")->place,
 				   "two listeners on one address: \"%s\" stands in line %u too; "
 				   "give each [[listener]] its own",

@@ -256,10 +256,10 @@ static bool endpoint_set(const struct option *option, void *field, const struct 
 
 static void endpoint_print(const struct option *option, const void *field, FILE *out)
 {
-	char text[512];
+	char text[ENDPOINT_TEXT_MAX];
 
 	(void)option;
-	endpoint_format(field, text, sizeof(text));
+	endpoint_format(field, text);
 	option_print_text(text, out);
 }
 

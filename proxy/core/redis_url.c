@@ -208,9 +208,9 @@ static void print_encoded(const char *text, FILE *out)
 void redis_url_print(const struct config_redis *redis, FILE *out)
 {
 	bool local = redis->address.kind == ENDPOINT_UNIX;
-	char place[512];
+	char place[ENDPOINT_TEXT_MAX];
 
-	endpoint_format(&redis->address, place, sizeof(place));
+	endpoint_format(&redis->address, place);
 	fprintf(out, "\"%s", local ? PREFIX_UNIX : PREFIX_REDIS);
 	if (redis->password[0] != '\0') {
 		print_encoded(redis->user, out);

@@ -125,14 +125,14 @@ static bool bind_unix(const char *path, int *fds, unsigned count)
 
 bool listener_bind(const struct endpoint *endpoint, int *fds, unsigned count, struct error *error)
 {
-	char text[320];
+	char text[ENDPOINT_TEXT_MAX];
 
 	invariant(endpoint->kind == ENDPOINT_IP || endpoint->kind == ENDPOINT_UNIX);
 	if (endpoint->kind == ENDPOINT_IP ? bind_ip(&endpoint->ip, fds, count)
 					  : bind_unix(endpoint->name, fds, count)) {
 		return true;
 	}
-	endpoint_format(endpoint, text, sizeof(text));
+	endpoint_format(endpoint, text);
 	return error_set(error, "cannot listen on %.120s: %s", text, strerror(errno));
 }
 

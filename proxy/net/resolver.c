@@ -19,8 +19,6 @@
 #include "base/text.h"
 #include "net/timeouts.h"
 
-#define HOST_MAX 253
-
 /* Sockets that c-ares may have open: a datagram and a stream socket for each of 16 servers. */
 #define SOCKETS_MAX 32
 
@@ -334,13 +332,13 @@ static void fail(struct resolver_query *query, const char *why)
 void resolver_ask(struct resolver *resolver, struct resolver_query *query, const char *host,
 		  uint16_t port, resolver_callback_t *callback)
 {
-	char lower[HOST_MAX + 1];
+	char lower[ENDPOINT_HOST_MAX + 1];
 	struct resolver_name *name;
 
 	invariant(query->name == NULL);
 	query->port = port;
 	query->callback = callback;
-	if (strlen(host) > HOST_MAX) {
+	if (strlen(host) > ENDPOINT_HOST_MAX) {
 		fail(query, "the name is too long");
 		return;
 	}

@@ -9,9 +9,6 @@
 
 #include "core/config.h"
 
-/* Longest text of an endpoint: a Unix path or a host name of 253 bytes with its port. */
-#define ENDPOINT_TEXT_MAX 272
-
 static struct backend *make(const char *name, const struct endpoint *address)
 {
 	struct backend *backend = calloc(1, sizeof(*backend));
@@ -46,7 +43,7 @@ struct backend *backend_new_at(const struct endpoint *address)
 	char name[ENDPOINT_TEXT_MAX];
 	struct backend *backend;
 
-	endpoint_format(address, name, sizeof(name));
+	endpoint_format(address, name);
 	backend = make(name, address);
 	if (backend != NULL) {
 		backend->ask_capability = true;

@@ -13,10 +13,9 @@
 #include "core/log.h"
 #include "core/metrics.h"
 
-/* Longest text of an endpoint, and bytes read at a time. The chunk that streams share cannot serve:
- * an answer makes sessions go on, and they read too. */
-#define ADDRESS_TEXT_MAX 272
-#define READ_SIZE        4096
+/* Bytes read at a time. The chunk that streams share cannot serve: an answer makes sessions go on,
+ * and they read too. */
+#define READ_SIZE 4096
 
 /* --- Losing, and the pause ------------------------------------------------------------------ */
 
@@ -28,7 +27,7 @@ static void set_timer(struct redis_link *link, uint64_t deadline_ms)
 
 static void log_loss(struct redis_link *link, uint64_t now_ms)
 {
-	char address[ADDRESS_TEXT_MAX];
+	char address[ENDPOINT_TEXT_MAX];
 
 	if (link->loss_logged ||
 	    (link->loss_logged_ms != 0 && now_ms - link->loss_logged_ms < REDIS_LOG_EVERY_MS)) {
@@ -36,20 +35,20 @@ static void log_loss(struct redis_link *link, uint64_t now_ms)
 	}
 	link->loss_logged = true;
 	link->loss_logged_ms = now_ms;
-	endpoint_format(&link->around.config->address, address, sizeof(address));
+	endpoint_format(&link->around.config->address, address);
 	log_warn("Redis is not usable", log_text("address", address),
 		 log_text("why", link->why.text));
 }
 
 static void log_recovery(struct redis_link *link)
 {
-	char address[ADDRESS_TEXT_MAX];
+	char address[ENDPOINT_TEXT_MAX];
 
 	if (!link->loss_logged) {
 		return;
 	}
 	link->loss_logged = false;
-	endpoint_format(&link->around.config->address, address, sizeof(address));
+	endpoint_format(&link->around.config->address, address);
 	log_info("Redis is usable again", log_text("address", address));
 }
 

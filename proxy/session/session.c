@@ -74,11 +74,11 @@ static void log_end(const struct session *session, enum close_reason reason)
 	uint64_t seconds = (timeouts_now_ms() - session->accepted_ms) / 1000;
 	char id[17];
 	char peer[ADDR_TEXT_MAX];
-	char listener[320];
+	char listener[ENDPOINT_TEXT_MAX];
 
 	session_format_id(session, id);
 	addr_format(&session->peer, peer);
-	endpoint_format(&session->listener->address, listener, sizeof(listener));
+	endpoint_format(&session->listener->address, listener);
 	log_at(level_of(reason), "session", log_text("session", id), log_text("client", peer),
 	       log_text("listener", listener),
 	       log_text("sni", stream_tls_server_name(&session->client)),

@@ -22,12 +22,13 @@ static void check_url(const struct route_value *value)
 {
 	struct route_value again = {0};
 	struct error why = {0};
-	char text[300];
-	int head = snprintf(text, sizeof(text), "imap://");
+	char address[ENDPOINT_TEXT_MAX];
+	char text[sizeof("imap://") + ENDPOINT_TEXT_MAX];
 
 	invariant(value->name[0] == '\0' && value->address.port != 0);
 	invariant(value->address.kind == ENDPOINT_IP || value->address.kind == ENDPOINT_NAME);
-	endpoint_format(&value->address, text + head, sizeof(text) - (size_t)head);
+	endpoint_format(&value->address, address);
+	snprintf(text, sizeof(text), "imap://%s", address);
 	invariant(route_value_parse(&again, text, strlen(text), &why));
 	invariant(endpoint_equal(&again.address, &value->address));
 	route_value_done(&again);

@@ -128,14 +128,14 @@ static void test_endpoint_parse(void **state)
 		struct endpoint endpoint = {0};
 		struct endpoint copy = {0};
 		struct error error = {0};
-		char text[300];
+		char text[ENDPOINT_TEXT_MAX];
 
 		if (!endpoint_parse(&endpoint, cases[i].text, cases[i].default_port, &error)) {
 			fail_msg("%s: %s", cases[i].text, error.text);
 		}
 		assert_int_equal(endpoint.kind, cases[i].kind);
 		assert_int_equal(endpoint.port, cases[i].port);
-		endpoint_format(&endpoint, text, sizeof(text));
+		endpoint_format(&endpoint, text);
 		assert_string_equal(text, cases[i].formatted);
 		assert_true(endpoint_copy(&copy, &endpoint));
 		assert_true(endpoint_equal(&copy, &endpoint));

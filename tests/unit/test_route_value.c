@@ -21,7 +21,7 @@ static void parse(char *outcome, size_t size, const char *text, size_t length, s
 {
 	struct route_value value = {0};
 	char *exact = malloc(length > 0 ? length : 1);
-	char address[300];
+	char address[ENDPOINT_TEXT_MAX];
 
 	memcpy(exact, text, length);
 	if (!route_value_parse(&value, exact, length, error)) {
@@ -34,7 +34,7 @@ static void parse(char *outcome, size_t size, const char *text, size_t length, s
 		snprintf(outcome, size, "name %s", value.name);
 	} else {
 		assert_string_equal(value.name, "");
-		endpoint_format(&value.address, address, sizeof(address));
+		endpoint_format(&value.address, address);
 		snprintf(outcome, size, "%s %s", value.address.kind == ENDPOINT_IP ? "ip" : "host",
 			 address);
 	}
