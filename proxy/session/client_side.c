@@ -116,7 +116,7 @@ static void keep_refusal(struct login *login, const struct refusal *refusal)
 static void log_refusal(struct session *session, enum config_log_level level, const char *event,
 			const char *why)
 {
-	char id[17];
+	char id[SESSION_ID_TEXT_MAX];
 	char peer[ADDR_TEXT_MAX];
 
 	session_format_id(session, id);

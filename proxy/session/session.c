@@ -57,9 +57,9 @@ void session_enter(struct session *session, enum session_phase phase, uint64_t d
 	timeout_add(&session->set->phases[phase], &session->timeout, deadline_ms);
 }
 
-void session_format_id(const struct session *session, char text[17])
+void session_format_id(const struct session *session, char text[SESSION_ID_TEXT_MAX])
 {
-	snprintf(text, 17, "%016" PRIx64, session->id);
+	snprintf(text, SESSION_ID_TEXT_MAX, "%016" PRIx64, session->id);
 }
 
 /* --- Death ---------------------------------------------------------------------------------- */
@@ -72,7 +72,7 @@ static enum config_log_level level_of(enum close_reason reason)
 static void log_end(const struct session *session, enum close_reason reason)
 {
 	uint64_t seconds = (timeouts_now_ms() - session->accepted_ms) / 1000;
-	char id[17];
+	char id[SESSION_ID_TEXT_MAX];
 	char peer[ADDR_TEXT_MAX];
 	char listener[ENDPOINT_TEXT_MAX];
 
@@ -96,7 +96,7 @@ static void log_end(const struct session *session, enum close_reason reason)
 
 void session_log_failure(const struct session *session, const char *event, const struct error *why)
 {
-	char id[17];
+	char id[SESSION_ID_TEXT_MAX];
 
 	session_format_id(session, id);
 	log_debug(event, log_text("session", id), log_text("reason", why->text));

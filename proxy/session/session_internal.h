@@ -27,6 +27,9 @@
 /* Proxies that one login may pass through before it must be a loop. */
 #define SESSION_PROXY_TTL 5
 
+/* The identifier of a session as text: 16 hexadecimal digits and a NUL. */
+#define SESSION_ID_TEXT_MAX 17
+
 /* struct login is all that only the time before relaying needs. */
 struct login {
 	struct session *session;
@@ -42,7 +45,7 @@ struct login {
 	struct upstream_identity identity;
 	char originating_ip[ADDR_IP_TEXT_MAX];
 	char connected_ip[ADDR_IP_TEXT_MAX];
-	char session_id[17];
+	char session_id[SESSION_ID_TEXT_MAX];
 	struct buffer backend_input; /* backend bytes not consumed yet */
 	struct error last_failure;   /* why the last address of the backend failed */
 	char refusal_code[40];
@@ -91,8 +94,8 @@ void session_finish(struct session *session, enum close_reason reason, enum stre
 /* session_close ends it now: the one exit. Idempotent; the memory lives to the end of the turn. */
 void session_close(struct session *session, enum close_reason reason);
 
-/* session_format_id writes the identifier as 16 hexadecimal digits. */
-void session_format_id(const struct session *session, char text[17]);
+/* session_format_id writes the identifier under which the log and ID know the session. */
+void session_format_id(const struct session *session, char text[SESSION_ID_TEXT_MAX]);
 
 /* session_log_failure says, to those who look closely, why a connection failed. */
 void session_log_failure(const struct session *session, const char *event, const struct error *why);

@@ -517,7 +517,7 @@ static void test_identifiers_are_unique(void **state)
 {
 	struct session_rig rig;
 	struct rig_peer clients[20];
-	char texts[20][17];
+	char texts[20][SESSION_ID_TEXT_MAX];
 	size_t count = 0;
 
 	(void)state;
