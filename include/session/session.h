@@ -4,14 +4,12 @@
  * exactly one phase, and each phase is a list, so that the length of a list is the gauge.
  *
  *   handshake -> greeted -> routing -> connecting -> greeting -> authenticating -> relaying
- *                 |  ^        | |           |            |              | |          |    |
- *                 |  |        | |           |            |              | |          |  half
- *                 |  +--------(-+-----------+------------+--------------(-+          |  closed
- *                 |  |        v                                         v            |    |
- *                 |  +----------------------- refusing -----------------             |    |
- *                 v                                                                  v    v
- *                 +---------- (and from any step of a login) ----------------------> closing
- *                                               (from any phase) ------------------> closed
+ *
+ *   routing to authenticating  -> greeted               the login failed, not for the user's fault
+ *   routing, authenticating    -> refusing -> greeted   the credentials were refused
+ *   relaying                   -> half_closed           the client has ended its side
+ *   greeted to half_closed     -> closing               in order: what was written still leaves
+ *   any                        -> closed
  */
 #ifndef GATEPOST_SESSION_SESSION_H
 #define GATEPOST_SESSION_SESSION_H
