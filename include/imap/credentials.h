@@ -5,7 +5,6 @@
 #ifndef GATEPOST_IMAP_CREDENTIALS_H
 #define GATEPOST_IMAP_CREDENTIALS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/base.h"

@@ -7,7 +7,6 @@
 #ifndef GATEPOST_NET_RESOLVER_H
 #define GATEPOST_NET_RESOLVER_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

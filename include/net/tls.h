@@ -12,7 +12,6 @@
 struct config_certificate;
 struct config_tls_front;
 struct ssl_ctx_st;
-struct ssl_st;
 
 /* tls_context_new loads the configured certificate with its key and sets the policy: TLS 1.2 or
  * 1.3 as configured, AEAD suites with forward secrecy only (RFC 9325 section 4.2), ALPN "imap"

@@ -10,7 +10,6 @@
 #include <stddef.h>
 
 #include "base/base.h"
-#include "base/error.h"
 
 struct config_redis;
 struct metrics;

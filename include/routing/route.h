@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "base/base.h"
+#include "base/error.h"
 #include "core/config.h"
 #include "routing/redis.h"
 

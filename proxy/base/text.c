@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#include "base/base.h"
 #include "base/buffer.h"
 
 uint8_t text_fold(uint8_t byte)

@@ -3,8 +3,6 @@
  * How deep a TOML text nests, found before a recursive parser sees it: brackets, and the dots of
  * keys, outside strings and comments.
  */
-#include <string.h>
-
 #include "toml_internal.h"
 
 /* struct scan is a cursor; `brackets` are open now, `dots` were seen since the last key began. */

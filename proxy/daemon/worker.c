@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "core/config.h"
-#include "core/log.h"
 #include "core/metrics.h"
 #include "net/listener.h"
 #include "net/resolver.h"

@@ -4,8 +4,6 @@
  */
 #include "net/tls.h"
 
-#include <string.h>
-
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>

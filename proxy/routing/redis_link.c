@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "core/config.h"
 #include "core/log.h"
 #include "core/metrics.h"

@@ -7,7 +7,6 @@
 #define GATEPOST_TESTS_LOG_CAPTURE_H
 
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/buffer.h"

@@ -14,7 +14,6 @@
 
 #include "base/base64.h"
 #include "base/buffer.h"
-#include "imap/credentials.h"
 #include "imap/refusal.h"
 #include "support/canary.h"
 
