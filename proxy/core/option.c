@@ -63,7 +63,9 @@ const struct option *option_find(enum section_symbol section, const char *key)
 	return NULL;
 }
 
-const char *option_section_key(const struct section *section, enum section_symbol parent)
+/* The last part of a section's name: "users" of "routing.users"; NULL when the section does not lie
+ * directly in `parent`. */
+static const char *section_key(const struct section *section, enum section_symbol parent)
 {
 	const char *prefix = option_sections[parent].name;
 	size_t length = strlen(prefix);
@@ -82,7 +84,7 @@ const char *option_section_key(const struct section *section, enum section_symbo
 const struct section *option_find_section(enum section_symbol parent, const char *key)
 {
 	for (size_t i = 0; i < SECTION_COUNT; i++) {
-		const char *name = option_section_key(&option_sections[i], parent);
+		const char *name = section_key(&option_sections[i], parent);
 
 		if (name != NULL && strcmp(name, key) == 0) {
 			return &option_sections[i];
@@ -149,7 +151,7 @@ void option_suggest(enum section_symbol section, const char *key, bool is_sectio
 		}
 	}
 	for (size_t i = 0; i < SECTION_COUNT; i++) {
-		const char *name = option_section_key(&option_sections[i], section);
+		const char *name = section_key(&option_sections[i], section);
 
 		if (name != NULL) {
 			guess_word(&guess, name);

@@ -82,10 +82,6 @@ const struct section *option_find_section(enum section_symbol parent, const char
 void option_suggest(enum section_symbol section, const char *key, bool is_section, char *text,
 		    size_t size);
 
-/* option_section_key is the last part of a section's name: "users" of "routing.users". NULL when
- * the section does not lie directly in `parent`. */
-const char *option_section_key(const struct section *section, enum section_symbol parent);
-
 /* option_structure is the struct that holds the fields of a section's `index`th table, and
  * option_structure_count how many tables there are. */
 void *option_structure(const struct config *config, const struct section *section, size_t index);
