@@ -121,7 +121,7 @@ static void report_missing(struct reading *reading, enum section_symbol symbol,
 			faults_add(reading->faults, table->place,
 				   "%s has no \"%s\"; for example %s = \"%s\"",
 				   section_label(&option_sections[symbol], label), option->key,
-				   option->key, option->standard);
+				   option->key, option->preset);
 		}
 	}
 }

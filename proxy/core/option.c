@@ -37,13 +37,13 @@ const struct section option_sections[SECTION_COUNT] = {
 #define OPTIONAL false
 
 const struct option option_table[] = {
-#define OPTION(part, word, kind, field, need, preset, low, high, takes, reload, words)             \
+#define OPTION(part, word, kind, field, need, value, low, high, takes, reload, words)              \
 	{.section = SECTION_##part,                                                                \
 	 .key = #word,                                                                             \
 	 .type = OPTION_##kind,                                                                    \
 	 .offset = offsetof(structure_##part, field),                                              \
 	 .required = (need),                                                                       \
-	 .standard = (preset),                                                                     \
+	 .preset = (value),                                                                        \
 	 .smallest = (low),                                                                        \
 	 .largest = (high),                                                                        \
 	 .accepts = (takes),                                                                       \

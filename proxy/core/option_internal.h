@@ -61,7 +61,7 @@ struct option {
 	enum option_type type;
 	size_t offset;
 	bool required;
-	const char *standard;
+	const char *preset; /* the default; where an option is required, an example */
 	uint64_t smallest;
 	uint64_t largest;
 	const char *accepts;

@@ -378,13 +378,13 @@ bool option_set(const struct option *option, void *structure, const struct optio
 
 bool option_set_default(const struct option *option, void *structure)
 {
-	struct option_value value = {.text = option->standard, .length = strlen(option->standard)};
+	struct option_value value = {.text = option->preset, .length = strlen(option->preset)};
 	struct error error;
 
 	if (option->type == OPTION_BOOLEAN) {
-		value.integer = strcmp(option->standard, "true") == 0;
+		value.integer = strcmp(option->preset, "true") == 0;
 	} else if (option->type == OPTION_NUMBER) {
-		value.integer = strtoll(option->standard, NULL, 10);
+		value.integer = strtoll(option->preset, NULL, 10);
 	}
 	return option_set(option, structure, &value, &error);
 }
@@ -418,9 +418,9 @@ void option_print(const struct option *option, const void *structure, FILE *out)
 void option_print_default(const struct option *option, FILE *out)
 {
 	if (types[option->type].kind == TOML_STRING) {
-		option_print_text(option->standard, out);
+		option_print_text(option->preset, out);
 	} else {
-		fputs(option->standard, out);
+		fputs(option->preset, out);
 	}
 }
 

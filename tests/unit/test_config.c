@@ -500,7 +500,7 @@ static void test_nul_byte(void **state)
 static const struct {
 	const char *header;
 	const char *key;
-	const char *standard;
+	const char *preset;
 	bool quoted;
 } every_option[] = {
 #define HEADER_PROCESS "[process]"
@@ -544,7 +544,7 @@ static void check_complete(const char *text)
 
 		snprintf(header, sizeof(header), "\n%s\n", every_option[i].header);
 		snprintf(line, sizeof(line), "\n%s = %s%s%s\n", every_option[i].key, quote,
-			 every_option[i].standard, quote);
+			 every_option[i].preset, quote);
 		start = strstr(text, header);
 		assert_non_null(start);
 		end = strstr(start + strlen(header), "\n[");
