@@ -18,8 +18,7 @@ struct stream;
 /* Bytes that one read delivers at most, and the size of a worker's shared buffers. */
 #define STREAM_CHUNK_MAX 65536
 
-/* struct stream_loop is what the streams of one worker share: its loop and its buffers. Only `loop`
- * and `chunk` are for owners. */
+/* struct stream_loop: only `loop` and `chunk` are for owners of streams. */
 struct stream_loop {
 	struct ev_loop *loop;
 	uint8_t *chunk;         /* STREAM_CHUNK_MAX bytes: scratch for what an owner just reads */

@@ -9,6 +9,7 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define TIMEOUT_NEVER UINT64_MAX
@@ -71,7 +72,7 @@ void timeout_remove(struct timeout *timeout);
 
 static inline bool timeout_is_waiting(const struct timeout *timeout)
 {
-	return timeout->list != 0;
+	return timeout->list != NULL;
 }
 
 #endif

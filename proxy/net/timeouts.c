@@ -32,8 +32,8 @@ static uint64_t earliest_deadline(const struct timeouts *timeouts)
 	return earliest;
 }
 
-/* The timer may fire too early (a removed deadline) but never too late, so it is only ever moved
- * forward here. */
+/* The timer may fire too early (a removed deadline) but never too late, so here it is only ever set
+ * to an earlier time. */
 static void arm(struct timeouts *timeouts, uint64_t deadline_ms)
 {
 	uint64_t now_ms = timeouts_now_ms();
