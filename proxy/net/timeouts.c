@@ -64,7 +64,7 @@ static void expire_list(struct timeout_list *list, uint64_t now_ms)
 
 static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
-	struct timeouts *timeouts = timer->data;
+	struct timeouts *timeouts = container_of(timer, struct timeouts, timer);
 	uint64_t now_ms = timeouts_now_ms();
 	struct timeout_list *list;
 
@@ -84,7 +84,6 @@ void timeouts_init(struct timeouts *timeouts, struct ev_loop *loop)
 {
 	*timeouts = (struct timeouts){.loop = loop, .armed_ms = TIMEOUT_NEVER};
 	ev_timer_init(&timeouts->timer, on_timer, 0.0, 0.0);
-	timeouts->timer.data = timeouts;
 }
 
 void timeouts_done(struct timeouts *timeouts)
