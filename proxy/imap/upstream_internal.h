@@ -3,8 +3,8 @@
  * The state of a dialogue with a backend, shared by upstream.c (what is said, step by step) and
  * upstream_result.c (what comes of it: the client's lines, refusals, reasons).
  */
-#ifndef GATEPOST_PROXY_IMAP_UPSTREAM_INTERNAL_H
-#define GATEPOST_PROXY_IMAP_UPSTREAM_INTERNAL_H
+#ifndef GATEPOST_IMAP_UPSTREAM_INTERNAL_H
+#define GATEPOST_IMAP_UPSTREAM_INTERNAL_H
 
 #include "imap/reply.h"
 #include "imap/upstream.h"

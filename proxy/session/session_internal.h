@@ -5,8 +5,8 @@
  * the backend, client_side speaks to the client before the hand-off; session_set.c begins sessions
  * and hears of their deadlines.
  */
-#ifndef GATEPOST_SESSION_INTERNAL_H
-#define GATEPOST_SESSION_INTERNAL_H
+#ifndef GATEPOST_SESSION_SESSION_INTERNAL_H
+#define GATEPOST_SESSION_SESSION_INTERNAL_H
 
 #include "base/addr.h"
 #include "base/buffer.h"
