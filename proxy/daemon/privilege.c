@@ -12,18 +12,24 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* Where the limit cannot be asked for: what Linux gives to whoever does not raise it. */
+#define DESCRIPTORS_USUAL 1024
+
+/* A limit may be RLIM_INFINITY: more than any machine has, and few enough to count with. */
+#define DESCRIPTORS_MAX 10000000
+
 unsigned privilege_raise_descriptors(void)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
-		return 1024;
+		return DESCRIPTORS_USUAL;
 	}
 	limit.rlim_cur = limit.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
 		getrlimit(RLIMIT_NOFILE, &limit);
 	}
-	return limit.rlim_cur > 10000000 ? 10000000 : (unsigned)limit.rlim_cur;
+	return limit.rlim_cur > DESCRIPTORS_MAX ? DESCRIPTORS_MAX : (unsigned)limit.rlim_cur;
 }
 
 void privilege_forbid_dumps(void)
