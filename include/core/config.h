@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The configuration as the rest of the house sees it: a checked, immutable snapshot of one TOML
- * file. core/options.def is the table from which the parser, the checks, the defaults and the
- * manual come; nobody else interprets TOML.
+ * file. core/options.def is the table from which the parser, the checks and the defaults come;
+ * nobody else interprets TOML.
  */
 #ifndef GATEPOST_CORE_CONFIG_H
 #define GATEPOST_CORE_CONFIG_H
