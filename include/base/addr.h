@@ -41,6 +41,13 @@ socklen_t addr_length(const struct addr *addr);
 uint16_t addr_port(const struct addr *addr);
 bool addr_equal(const struct addr *left, const struct addr *right);
 
+/* addr_same_host compares IP addresses without their ports and scopes; false for other families. */
+bool addr_same_host(const struct addr *left, const struct addr *right);
+
+/* addr_is_wildcard: 0.0.0.0 or ::. addr_is_loopback: 127.0.0.0/8 or ::1. */
+bool addr_is_wildcard(const struct addr *addr);
+bool addr_is_loopback(const struct addr *addr);
+
 /* addr_format_ip writes the address without port ("10.0.0.1", "::1", "unix"). */
 void addr_format_ip(const struct addr *addr, char text[ADDR_IP_TEXT_MAX]);
 

@@ -77,13 +77,40 @@ bool addr_equal(const struct addr *left, const struct addr *right)
 	}
 	switch (left->family) {
 	case AF_INET:
-		return left->v4.sin_addr.s_addr == right->v4.sin_addr.s_addr;
+		return addr_same_host(left, right);
 	case AF_INET6:
-		return memcmp(&left->v6.sin6_addr, &right->v6.sin6_addr, 16) == 0 &&
+		return addr_same_host(left, right) &&
 		       left->v6.sin6_scope_id == right->v6.sin6_scope_id;
 	default:
 		return true;
 	}
+}
+
+bool addr_same_host(const struct addr *left, const struct addr *right)
+{
+	if (left->family != right->family) {
+		return false;
+	}
+	switch (left->family) {
+	case AF_INET:
+		return left->v4.sin_addr.s_addr == right->v4.sin_addr.s_addr;
+	case AF_INET6:
+		return memcmp(&left->v6.sin6_addr, &right->v6.sin6_addr, 16) == 0;
+	default:
+		return false;
+	}
+}
+
+bool addr_is_wildcard(const struct addr *addr)
+{
+	return (addr->family == AF_INET && addr->v4.sin_addr.s_addr == htonl(INADDR_ANY)) ||
+	       (addr->family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&addr->v6.sin6_addr));
+}
+
+bool addr_is_loopback(const struct addr *addr)
+{
+	return (addr->family == AF_INET && ntohl(addr->v4.sin_addr.s_addr) >> 24 == 127) ||
+	       (addr->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&addr->v6.sin6_addr));
 }
 
 void addr_format_ip(const struct addr *addr, char text[ADDR_IP_TEXT_MAX])

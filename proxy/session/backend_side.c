@@ -149,32 +149,6 @@ void backend_side_expired(struct session *session)
 
 /* --- The dialogue --------------------------------------------------------------------------- */
 
-static bool same_host(const struct addr *left, const struct addr *right)
-{
-	char left_text[ADDR_IP_TEXT_MAX];
-	char right_text[ADDR_IP_TEXT_MAX];
-
-	addr_format_ip(left, left_text);
-	addr_format_ip(right, right_text);
-	return strcmp(left_text, right_text) == 0;
-}
-
-static bool is_wildcard(const struct addr *address)
-{
-	struct addr any4 = {.v4 = {.sin_family = AF_INET}};
-	struct addr any6 = {.v6 = {.sin6_family = AF_INET6}};
-
-	return same_host(address, &any4) || same_host(address, &any6);
-}
-
-static bool is_loopback(const struct addr *address)
-{
-	char text[ADDR_IP_TEXT_MAX];
-
-	addr_format_ip(address, text);
-	return strncmp(text, "127.", 4) == 0 || strcmp(text, "::1") == 0;
-}
-
 /* Whether the backend that we reached is one of our own listeners. The kernel answers for all of
  * 127.0.0.0/8 from one address, so there the port alone decides. */
 static bool leads_back_to_us(const struct session *session)
@@ -191,8 +165,9 @@ static bool leads_back_to_us(const struct session *session)
 		if (own->kind != ENDPOINT_IP || own->port != addr_port(&peer)) {
 			continue;
 		}
-		if (same_host(&own->ip, &peer) ||
-		    (is_wildcard(&own->ip) && (same_host(&peer, &local) || is_loopback(&peer)))) {
+		if (addr_same_host(&own->ip, &peer) ||
+		    (addr_is_wildcard(&own->ip) &&
+		     (addr_same_host(&peer, &local) || addr_is_loopback(&peer)))) {
 			return true;
 		}
 	}

@@ -79,6 +79,58 @@ static void test_equal(void **state)
 	assert_false(addr_equal(&v6, &v6_other));
 }
 
+static void test_same_host(void **state)
+{
+	struct addr v4, v4_port, v4_other, v6, v6_scope, v6_other;
+	struct addr none = {0};
+	struct addr path = {.family = AF_UNIX};
+
+	(void)state;
+	assert_true(addr_parse(&v4, "10.0.0.1", 1));
+	assert_true(addr_parse(&v4_port, "10.0.0.1", 2));
+	assert_true(addr_parse(&v4_other, "10.0.0.2", 1));
+	assert_true(addr_parse(&v6, "fe80::1", 1));
+	assert_true(addr_parse(&v6_other, "fe80::2", 1));
+	v6_scope = v6;
+	v6_scope.v6.sin6_scope_id = 3;
+	assert_true(addr_same_host(&v4, &v4_port));
+	assert_true(addr_same_host(&v6, &v6_scope));
+	assert_false(addr_same_host(&v4, &v4_other));
+	assert_false(addr_same_host(&v6, &v6_other));
+	assert_false(addr_same_host(&v4, &v6));
+	assert_false(addr_same_host(&none, &none));
+	assert_false(addr_same_host(&path, &path));
+}
+
+static void test_wildcard_and_loopback(void **state)
+{
+	static const struct {
+		const char *text;
+		bool wildcard;
+		bool loopback;
+	} cases[] = {
+		{"0.0.0.0", true, false},      {"::", true, false},
+		{"127.0.0.1", false, true},    {"127.255.255.255", false, true},
+		{"::1", false, true},          {"126.255.255.255", false, false},
+		{"128.0.0.0", false, false},   {"1.0.0.127", false, false},
+		{"10.0.0.1", false, false},    {"::2", false, false},
+		{"2001:db8::1", false, false}, {"::127.0.0.1", false, false},
+	};
+	struct addr none = {0};
+	struct addr path = {.family = AF_UNIX};
+
+	(void)state;
+	assert_false(addr_is_wildcard(&none) || addr_is_loopback(&none));
+	assert_false(addr_is_wildcard(&path) || addr_is_loopback(&path));
+	for (size_t i = 0; i < array_length(cases); i++) {
+		struct addr addr;
+
+		assert_true(addr_parse(&addr, cases[i].text, 143));
+		assert_int_equal(addr_is_wildcard(&addr), cases[i].wildcard);
+		assert_int_equal(addr_is_loopback(&addr), cases[i].loopback);
+	}
+}
+
 static void test_from_sockaddr(void **state)
 {
 	struct sockaddr_in6 mapped = {.sin6_family = AF_INET6, .sin6_port = htons(143)};
@@ -225,6 +277,8 @@ int main(void)
 		cmocka_unit_test(test_parse_and_format),
 		cmocka_unit_test(test_parse_refuses),
 		cmocka_unit_test(test_equal),
+		cmocka_unit_test(test_same_host),
+		cmocka_unit_test(test_wildcard_and_loopback),
 		cmocka_unit_test(test_from_sockaddr),
 		cmocka_unit_test(test_endpoint_parse),
 		cmocka_unit_test(test_endpoint_refuses),
