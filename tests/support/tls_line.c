@@ -13,6 +13,46 @@
 
 #include <cmocka.h>
 
+#include <openssl/ssl.h>
+
+#include "net/tls.h"
+
+uint8_t line_pattern[MEBIBYTE];
+const uint16_t line_versions[2] = {TLS1_2_VERSION, TLS1_3_VERSION};
+
+static struct tls_files files;
+static SSL_CTX *context;
+
+int tls_line_begin_group(void **state)
+{
+	(void)state;
+	stream_pattern(line_pattern, sizeof(line_pattern), 7);
+	tls_files_make(&files, 0);
+	context = tls_files_context(&files);
+	return 0;
+}
+
+int tls_line_end_group(void **state)
+{
+	(void)state;
+	tls_context_free(context);
+	tls_files_remove(&files);
+	return 0;
+}
+
+int tls_line_begin_test(void **state)
+{
+	stream_world_begin(state);
+	((struct stream_world *)*state)->context = context;
+	return 0;
+}
+
+void tls_line_check_received(const struct tls_line *line, size_t length)
+{
+	assert_int_equal(line->owner.received.length, length);
+	assert_memory_equal(buffer_bytes(&line->owner.received), line_pattern, length);
+}
+
 void tls_line_begin(struct tls_line *line, struct stream_world *world, uint16_t version,
 		    bool small)
 {

@@ -23,44 +23,6 @@
 #include "support/tls_peer.h"
 #include "support/turns.h"
 
-#define MEBIBYTE (1 << 20)
-
-static uint8_t pattern[MEBIBYTE];
-static struct tls_files files;
-static SSL_CTX *context;
-
-static const uint16_t versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
-
-static int begin_files(void **state)
-{
-	(void)state;
-	stream_pattern(pattern, sizeof(pattern), 7);
-	tls_files_make(&files, 0);
-	context = tls_files_context(&files);
-	return 0;
-}
-
-static int end_files(void **state)
-{
-	(void)state;
-	tls_context_free(context);
-	tls_files_remove(&files);
-	return 0;
-}
-
-static int begin(void **state)
-{
-	stream_world_begin(state);
-	((struct stream_world *)*state)->context = context;
-	return 0;
-}
-
-static void check_received(const struct tls_line *line, size_t length)
-{
-	assert_int_equal(line->owner.received.length, length);
-	assert_memory_equal(buffer_bytes(&line->owner.received), pattern, length);
-}
-
 /* --- Handshakes ----------------------------------------------------------------------------- */
 
 static void check_failed_once(struct tls_line *line)
@@ -129,10 +91,10 @@ static void test_leaving_in_the_middle(void **state)
 /* It has our flight, and goes instead of finishing. */
 static void test_leaving_before_finished(void **state)
 {
-	for (size_t i = 0; i < array_length(versions) * 2; i++) {
+	for (size_t i = 0; i < array_length(line_versions) * 2; i++) {
 		struct tls_line line = {0};
 
-		tls_line_begin(&line, *state, versions[i / 2], false);
+		tls_line_begin(&line, *state, line_versions[i / 2], false);
 		line.peer.hand_written = true;
 		tls_peer_pump(&line.peer);
 		tls_peer_send(&line.peer, line.peer.outgoing.length);
@@ -177,10 +139,10 @@ static void test_alerts_of_the_peer(void **state)
 
 static void test_handshake_byte_by_byte(void **state)
 {
-	for (size_t i = 0; i < array_length(versions); i++) {
+	for (size_t i = 0; i < array_length(line_versions); i++) {
 		struct tls_line line = {0};
 
-		tls_line_begin(&line, *state, versions[i], false);
+		tls_line_begin(&line, *state, line_versions[i], false);
 		line.peer.hand_written = true;
 		while (!line.peer.finished || line.owner.events[0] == '\0') {
 			tls_peer_pump(&line.peer);
@@ -209,7 +171,7 @@ static void test_early_command(void **state)
 			}
 			stream_world_turn(line.world);
 		}
-		tls_peer_write(&line.peer, pattern, 1000, 10);
+		tls_peer_write(&line.peer, line_pattern, 1000, 10);
 		tls_line_send_all(&line);
 		stream_world_settle(line.world);
 		if (quiet) {
@@ -218,7 +180,7 @@ static void test_early_command(void **state)
 			stream_world_settle(line.world);
 		}
 		assert_string_equal(line.owner.events, "Rr");
-		check_received(&line, 1000);
+		tls_line_check_received(&line, 1000);
 		tls_line_close(&line);
 	}
 }
@@ -262,11 +224,11 @@ static void test_reading_in_pieces(void **state)
 		struct tls_line line = {.owner.piece = pieces[i / 2 / array_length(records)],
 				    .owner.reads = i / 2 % 2 == 0 ? 1 : 0};
 
-		tls_line_open(&line, *state, versions[i % 2], false);
-		tls_peer_write(&line.peer, pattern, length, record);
+		tls_line_open(&line, *state, line_versions[i % 2], false);
+		tls_peer_write(&line.peer, line_pattern, length, record);
 		stream_world_until_received(line.world, &line.owner.received, length);
 		stream_world_settle(line.world);
-		check_received(&line, length);
+		tls_line_check_received(&line, length);
 		assert_string_equal(line.owner.events, "Rr");
 		assert_null(line.owner.stream.held);
 		tls_line_close(&line);
@@ -276,11 +238,11 @@ static void test_reading_in_pieces(void **state)
 /* The socket is silent from the beginning on: what is reported comes from within. */
 static void test_reading_held_bytes(void **state)
 {
-	for (size_t i = 0; i < array_length(versions); i++) {
+	for (size_t i = 0; i < array_length(line_versions); i++) {
 		struct tls_line line = {.owner.piece = 100, .owner.reads = 1};
 
-		tls_line_open(&line, *state, versions[i], false);
-		tls_peer_write(&line.peer, pattern, 3000, 500);
+		tls_line_open(&line, *state, line_versions[i], false);
+		tls_peer_write(&line.peer, line_pattern, 3000, 500);
 		tls_line_send_all(&line);
 		stream_world_turn(line.world);
 		while (line.owner.received.length < 3000) {
@@ -295,7 +257,7 @@ static void test_reading_held_bytes(void **state)
 			stream_world_turn(line.world);
 			assert_true(line.owner.received.length > before);
 		}
-		check_received(&line, 3000);
+		tls_line_check_received(&line, 3000);
 		tls_line_close(&line);
 	}
 }
@@ -308,7 +270,7 @@ static void test_fair_receiving(void **state)
 	unsigned turns = 0;
 
 	tls_line_open(&line, *state, TLS1_3_VERSION, false);
-	tls_peer_write(&line.peer, pattern, 110000, 1000);
+	tls_peer_write(&line.peer, line_pattern, 110000, 1000);
 	tls_line_send_all(&line);
 	stream_set_reading(&line.owner.stream, true);
 	while (line.owner.received.length < 110000) {
@@ -319,7 +281,7 @@ static void test_fair_receiving(void **state)
 		assert_true(line.owner.received.length - before <= STREAM_CHUNK_MAX + 1000);
 		turns++;
 	}
-	check_received(&line, 110000);
+	tls_line_check_received(&line, 110000);
 	assert_true(turns >= 2);
 	tls_line_close(&line);
 }
@@ -331,14 +293,14 @@ static void test_one_byte_on_the_wire(void **state)
 
 	tls_line_open(&line, *state, TLS1_3_VERSION, false);
 	line.peer.hand_written = true;
-	tls_peer_write(&line.peer, pattern, 50, 25);
+	tls_peer_write(&line.peer, line_pattern, 50, 25);
 	while (line.peer.outgoing.length > 0) {
 		tls_peer_send(&line.peer, 1);
 		usleep(100);
 		stream_world_turn(line.world);
 	}
 	stream_world_settle(line.world);
-	check_received(&line, 50);
+	tls_line_check_received(&line, 50);
 	readables = line.owner.readables;
 	stream_world_settle(line.world);
 	assert_int_equal(line.owner.readables, readables); /* nothing spins */
@@ -352,18 +314,18 @@ static void test_key_updates(void **state)
 	tls_line_open(&line, *state, TLS1_3_VERSION, false);
 	for (int i = 0; i < 10; i++) {
 		tls_peer_update(&line.peer);
-		tls_peer_write(&line.peer, pattern + i * 100, 100, 0);
+		tls_peer_write(&line.peer, line_pattern + i * 100, 100, 0);
 		stream_world_until_received(line.world, &line.owner.received,
 					    (size_t)(i + 1) * 100);
-		stream_write(&line.owner.stream, pattern + i * 10, 10);
+		stream_write(&line.owner.stream, line_pattern + i * 10, 10);
 		stream_world_until_received(line.world, &line.peer.received, (size_t)(i + 1) * 10);
 	}
-	check_received(&line, 1000);
-	assert_memory_equal(buffer_bytes(&line.peer.received), pattern, 100);
+	tls_line_check_received(&line, 1000);
+	assert_memory_equal(buffer_bytes(&line.peer.received), line_pattern, 100);
 	/* Asked for again and again while we say nothing: the library has enough at some time. */
 	for (int i = 0; i < 100; i++) {
 		tls_peer_update(&line.peer);
-		tls_peer_write(&line.peer, pattern + 1000, 1, 0);
+		tls_peer_write(&line.peer, line_pattern + 1000, 1, 0);
 	}
 	stream_world_settle(line.world);
 	assert_false(stream_is_congested(&line.owner.stream));
@@ -378,11 +340,11 @@ static void check_much(struct stream_world *world, uint16_t version, size_t step
 	size_t written = 0;
 
 	tls_line_open(&line, world, version, true);
-	tls_peer_write(&line.peer, pattern, MEBIBYTE, step);
+	tls_peer_write(&line.peer, line_pattern, MEBIBYTE, step);
 	while (written < MEBIBYTE) {
 		size_t part = step < MEBIBYTE - written ? step : MEBIBYTE - written;
 
-		stream_write(&line.owner.stream, pattern + written, part);
+		stream_write(&line.owner.stream, line_pattern + written, part);
 		written += part;
 		/* A record adds 22 bytes under TLS 1.3 and 29 under TLS 1.2. */
 		assert_true(line.owner.stream.spill_length <=
@@ -395,9 +357,9 @@ static void check_much(struct stream_world *world, uint16_t version, size_t step
 	stream_world_until_received(world, &line.peer.received, MEBIBYTE);
 	stream_world_until_received(world, &line.owner.received, MEBIBYTE);
 	stream_world_settle(world);
-	check_received(&line, MEBIBYTE);
+	tls_line_check_received(&line, MEBIBYTE);
 	assert_int_equal(line.peer.received.length, MEBIBYTE);
-	assert_memory_equal(buffer_bytes(&line.peer.received), pattern, MEBIBYTE);
+	assert_memory_equal(buffer_bytes(&line.peer.received), line_pattern, MEBIBYTE);
 	assert_true(line.owner.drains >= 1);
 	assert_int_equal(line.owner.failures, 0);
 	assert_null(line.owner.stream.spill);
@@ -407,9 +369,9 @@ static void check_much(struct stream_world *world, uint16_t version, size_t step
 
 static void test_much_both_ways(void **state)
 {
-	for (size_t i = 0; i < array_length(versions); i++) {
-		check_much(*state, versions[i], 5000);
-		check_much(*state, versions[i], STREAM_CHUNK_MAX);
+	for (size_t i = 0; i < array_length(line_versions); i++) {
+		check_much(*state, line_versions[i], 5000);
+		check_much(*state, line_versions[i], STREAM_CHUNK_MAX);
 	}
 }
 
@@ -421,11 +383,11 @@ static void test_chunk_sizes(void **state)
 	for (size_t i = 0; i < array_length(sizes) * 2; i++) {
 		struct tls_line line = {0};
 
-		tls_line_open(&line, *state, versions[i % 2], false);
+		tls_line_open(&line, *state, line_versions[i % 2], false);
 		stream_write(&line.owner.stream, NULL, 0);
-		stream_write(&line.owner.stream, pattern, sizes[i / 2]);
+		stream_write(&line.owner.stream, line_pattern, sizes[i / 2]);
 		stream_world_until_received(line.world, &line.peer.received, sizes[i / 2]);
-		assert_memory_equal(buffer_bytes(&line.peer.received), pattern, sizes[i / 2]);
+		assert_memory_equal(buffer_bytes(&line.peer.received), line_pattern, sizes[i / 2]);
 		tls_line_close(&line);
 	}
 }
@@ -446,9 +408,9 @@ static void disturb(struct stream_owner *owner)
 		    STREAM_READ_BYTES) {
 			assert_true(buffer_append(&other->received, bytes, count));
 		}
-		stream_write(&owner->stream, pattern, 1);
-		stream_write(&other->stream, pattern, 1);
-		stream_write(&owner->stream, pattern + 1, 1);
+		stream_write(&owner->stream, line_pattern, 1);
+		stream_write(&other->stream, line_pattern, 1);
+		stream_write(&owner->stream, line_pattern + 1, 1);
 	}
 	owner->on_readable = NULL;
 }
@@ -459,11 +421,11 @@ static void test_shared_buffers(void **state)
 		struct tls_line lines[2] = {{.owner.quiet = true}, {.owner.quiet = true}};
 
 		for (int i = 0; i < 2; i++) {
-			tls_line_open(&lines[i], *state, versions[round % 2], false);
+			tls_line_open(&lines[i], *state, line_versions[round % 2], false);
 			lines[i].owner.other = &lines[1 - i].owner;
 			lines[i].owner.on_readable = round < 2 || i == 0 ? disturb : NULL;
 			lines[i].peer.hand_written = true;
-			tls_peer_write(&lines[i].peer, pattern, 60000, 999);
+			tls_peer_write(&lines[i].peer, line_pattern, 60000, 999);
 			tls_line_send_all(&lines[i]);
 		}
 		stream_set_reading(&lines[0].owner.stream, true);
@@ -473,7 +435,7 @@ static void test_shared_buffers(void **state)
 			stream_world_until_received(lines[0].world, &lines[i].owner.received,
 						    60000);
 			stream_world_settle(lines[0].world);
-			check_received(&lines[i], 60000);
+			tls_line_check_received(&lines[i], 60000);
 			assert_true(lines[i].peer.received.length >= 1);
 			assert_int_equal(lines[i].owner.failures, 0);
 			assert_null(lines[i].owner.stream.held);
@@ -496,7 +458,7 @@ static void read_between(struct stream_owner *owner)
 	       STREAM_READ_BYTES) {
 		assert_true(buffer_append(&owner->received, bytes, count));
 	}
-	tls_peer_write(&disturbed->peer, pattern + 100, 100, 0);
+	tls_peer_write(&disturbed->peer, line_pattern + 100, 100, 0);
 	tls_line_send_all(disturbed);
 	assert_int_equal(stream_read(&silent->owner.stream, bytes, 10, &count, NULL),
 			 STREAM_READ_BYTES);
@@ -516,7 +478,7 @@ static void test_one_receive_in_spite_of_others(void **state)
 		lines[i].peer.hand_written = true;
 	}
 	for (int i = 0; i < 2; i++) {
-		tls_peer_write(&lines[i].peer, pattern, 100, 10);
+		tls_peer_write(&lines[i].peer, line_pattern, 100, 10);
 		tls_line_send_all(&lines[i]);
 	}
 	disturbed = &lines[0];
@@ -524,7 +486,7 @@ static void test_one_receive_in_spite_of_others(void **state)
 	assert_int_equal(stream_read(&lines[1].owner.stream, bytes, 10, &count, NULL),
 			 STREAM_READ_BYTES);
 	stream_world_until_received(lines[0].world, &lines[0].owner.received, 200);
-	check_received(&lines[0], 200);
+	tls_line_check_received(&lines[0], 200);
 	tls_line_close(&lines[0]);
 	tls_line_close(&lines[1]);
 }
@@ -561,13 +523,13 @@ static void test_relaying(void **state)
 	struct stream_world *world = *state;
 
 	for (int i = 0; i < 2; i++) {
-		tls_line_open(&lines[i], world, versions[i], true);
+		tls_line_open(&lines[i], world, line_versions[i], true);
 	}
 	for (int i = 0; i < 2; i++) {
 		lines[i].owner.other = &lines[1 - i].owner;
 		lines[i].owner.on_readable = pass_on;
 		lines[i].owner.on_drained = resume_other;
-		tls_peer_write(&lines[i].peer, pattern, MEBIBYTE, i == 0 ? 777 : 0);
+		tls_peer_write(&lines[i].peer, line_pattern, MEBIBYTE, i == 0 ? 777 : 0);
 	}
 	while (lines[0].peer.received.length < MEBIBYTE ||
 	       lines[1].peer.received.length < MEBIBYTE) {
@@ -583,12 +545,12 @@ static void test_relaying(void **state)
 		}
 	}
 	for (int i = 0; i < 2; i++) {
-		assert_memory_equal(buffer_bytes(&lines[i].peer.received), pattern, MEBIBYTE);
+		assert_memory_equal(buffer_bytes(&lines[i].peer.received), line_pattern, MEBIBYTE);
 		tls_line_close(&lines[i]);
 	}
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, begin, stream_world_end)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, tls_line_begin_test, stream_world_end)
 
 int main(void)
 {
@@ -612,5 +574,6 @@ int main(void)
 		TEST(test_relaying),
 	};
 
-	return cmocka_run_group_tests_name("stream with TLS", tests, begin_files, end_files);
+	return cmocka_run_group_tests_name("stream with TLS", tests, tls_line_begin_group,
+					   tls_line_end_group);
 }

@@ -15,48 +15,9 @@
 #include <openssl/ssl.h>
 
 #include "base/base.h"
-#include "net/tls.h"
 #include "support/stream_world.h"
 #include "support/tls_line.h"
 #include "support/tls_peer.h"
-
-#define MEBIBYTE (1 << 20)
-
-static uint8_t pattern[MEBIBYTE];
-static struct tls_files files;
-static SSL_CTX *context;
-
-static const uint16_t versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
-
-static int begin_files(void **state)
-{
-	(void)state;
-	stream_pattern(pattern, sizeof(pattern), 7);
-	tls_files_make(&files, 0);
-	context = tls_files_context(&files);
-	return 0;
-}
-
-static int end_files(void **state)
-{
-	(void)state;
-	tls_context_free(context);
-	tls_files_remove(&files);
-	return 0;
-}
-
-static int begin(void **state)
-{
-	stream_world_begin(state);
-	((struct stream_world *)*state)->context = context;
-	return 0;
-}
-
-static void check_received(const struct tls_line *line, size_t length)
-{
-	assert_int_equal(line->owner.received.length, length);
-	assert_memory_equal(buffer_bytes(&line->owner.received), pattern, length);
-}
 
 /* --- Ends ----------------------------------------------------------------------------------- */
 
@@ -69,8 +30,8 @@ static void test_shutdown(void **state)
 		size_t length = i < 4 ? 100 : MEBIBYTE;
 		enum stream_ending ending = endings[i % 2];
 
-		tls_line_open(&line, *state, versions[i / 2 % 2], i >= 4);
-		stream_write(&line.owner.stream, pattern, length);
+		tls_line_open(&line, *state, line_versions[i / 2 % 2], i >= 4);
+		stream_write(&line.owner.stream, line_pattern, length);
 		assert_int_equal(stream_is_congested(&line.owner.stream), i >= 4);
 		stream_shutdown(&line.owner.stream, ending);
 		stream_shutdown(&line.owner.stream, STREAM_ENDING_CLEAN);
@@ -79,8 +40,8 @@ static void test_shutdown(void **state)
 		tls_peer_pump(&line.peer);
 		assert_int_equal(line.peer.closed, ending == STREAM_ENDING_CLEAN);
 		assert_int_equal(line.peer.received.length, length);
-		assert_memory_equal(buffer_bytes(&line.peer.received), pattern, length);
-		tls_peer_write(&line.peer, pattern, 50, 0); /* reading goes on */
+		assert_memory_equal(buffer_bytes(&line.peer.received), line_pattern, length);
+		tls_peer_write(&line.peer, line_pattern, 50, 0); /* reading goes on */
 		stream_world_until_received(line.world, &line.owner.received, 50);
 		tls_peer_end(&line.peer);
 		stream_world_until_flag(line.world, &line.owner.ended);
@@ -103,7 +64,7 @@ static void leave(struct tls_line *line, enum departure departure)
 		shutdown(line->peer.fd, SHUT_WR);
 		break;
 	case IN_A_RECORD:
-		tls_peer_write(&line->peer, pattern, 1000, 0);
+		tls_peer_write(&line->peer, line_pattern, 1000, 0);
 		tls_peer_send(&line->peer, 500);
 		shutdown(line->peer.fd, SHUT_WR);
 		break;
@@ -132,17 +93,17 @@ static void test_end_of_input(void **state)
 					.owner.quiet = true};
 		unsigned readables;
 
-		tls_line_open(&line, *state, versions[i % 2], false);
+		tls_line_open(&line, *state, line_versions[i % 2], false);
 		line.world->peer = NULL;
 		line.peer.hand_written = true;
-		tls_peer_write(&line.peer, pattern, 100, 50);
+		tls_peer_write(&line.peer, line_pattern, 100, 50);
 		tls_line_send_all(&line);
 		leave(&line, departure);
 		usleep(1000);
 		stream_set_reading(&line.owner.stream, true);
 		stream_world_until_flag(line.world, &line.owner.ended);
 		assert_int_equal(line.owner.ending, results[departure]);
-		check_received(&line, 100);
+		tls_line_check_received(&line, 100);
 		assert_true(departure == IN_ORDER || line.owner.why.text[0] != '\0');
 		assert_null(strstr(line.owner.why.text, "Success"));
 		readables = line.owner.readables;
@@ -162,7 +123,7 @@ static void test_reset_behind_held_bytes(void **state)
 
 	tls_line_open(&line, *state, TLS1_3_VERSION, false);
 	line.peer.hand_written = true;
-	tls_peer_write(&line.peer, pattern, 20, 10);
+	tls_peer_write(&line.peer, line_pattern, 20, 10);
 	tls_line_send_all(&line);
 	assert_int_equal(stream_read(&line.owner.stream, bytes, 10, &count, NULL),
 			 STREAM_READ_BYTES);
@@ -176,7 +137,7 @@ static void test_reset_behind_held_bytes(void **state)
 	assert_int_equal(stream_read(&line.owner.stream, bytes, sizeof(bytes), &count, NULL),
 			 STREAM_READ_BYTES);
 	assert_true(buffer_append(&line.owner.received, bytes, count));
-	check_received(&line, 20);
+	tls_line_check_received(&line, 20);
 	stream_set_reading(&line.owner.stream, true);
 	stream_world_until_flag(line.world, &line.owner.ended);
 	assert_int_equal(line.owner.ending, STREAM_READ_FAILED);
@@ -190,14 +151,14 @@ static void test_last_words(void **state)
 
 	tls_line_open(&line, *state, TLS1_3_VERSION, false);
 	line.peer.hand_written = true;
-	tls_peer_write(&line.peer, pattern, 100000, 0);
+	tls_peer_write(&line.peer, line_pattern, 100000, 0);
 	tls_line_send_all(&line);
 	reset_connection(line.peer.fd);
 	line.peer.fd = -1;
 	line.world->peer = NULL;
 	stream_write(&line.owner.stream, "x", 1);
 	stream_world_until_count(line.world, &line.owner.failures, 1);
-	check_received(&line, 100000);
+	tls_line_check_received(&line, 100000);
 	assert_string_equal(line.owner.events, "RrF");
 	tls_line_close(&line);
 }
@@ -239,7 +200,7 @@ static void test_closing_in_drained(void **state)
 	struct tls_line line = {.owner.on_drained = close_both};
 
 	tls_line_open(&line, *state, TLS1_3_VERSION, true);
-	stream_write(&line.owner.stream, pattern, MEBIBYTE);
+	stream_write(&line.owner.stream, line_pattern, MEBIBYTE);
 	assert_true(stream_is_congested(&line.owner.stream));
 	stream_world_until_flag(line.world, &line.peer.fin);
 	assert_string_equal(line.owner.events, "Rd");
@@ -257,7 +218,7 @@ static void test_closing_with_held_bytes(void **state)
 		tls_line_open(&lines[i], *state, TLS1_3_VERSION, false);
 		lines[i].owner.other = &lines[1 - i].owner;
 		lines[i].peer.hand_written = true;
-		tls_peer_write(&lines[i].peer, pattern, 1000, 1);
+		tls_peer_write(&lines[i].peer, line_pattern, 1000, 1);
 	}
 	for (int i = 0; i < 2; i++) {
 		stream_set_reading(&lines[i].owner.stream, false);
@@ -271,7 +232,7 @@ static void test_closing_with_held_bytes(void **state)
 	tls_line_close(&lines[1]);
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, begin, stream_world_end)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, tls_line_begin_test, stream_world_end)
 
 int main(void)
 {
@@ -286,5 +247,6 @@ int main(void)
 		TEST(test_closing_with_held_bytes),
 	};
 
-	return cmocka_run_group_tests_name("ends of TLS", tests, begin_files, end_files);
+	return cmocka_run_group_tests_name("ends of TLS", tests, tls_line_begin_group,
+					   tls_line_end_group);
 }
