@@ -14,6 +14,7 @@
  * malloc" in the manual of the GNU C library). */
 void __libc_free(void *block);
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): that name is glibc's own */
 void free(void *block)
 {
 	if (block == NULL) {
