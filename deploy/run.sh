@@ -232,7 +232,7 @@ stay() {
 	if [ -n "$SECONDS_TO_RUN" ]; then
 		echo "${NICE_BOLD}This ends in $SECONDS_TO_RUN s. gatepost's log:$NICE_END"
 	else
-		echo "${NICE_BOLD}Ctrl-C ends it and leaves nothing behind. gatepost's log:$NICE_END"
+		echo "${NICE_BOLD}Ctrl-C ends it, leaving nothing behind. gatepost's log:$NICE_END"
 	fi
 	tail -n +1 -f gatepost.log &
 	PIDS="$PIDS $!"
