@@ -40,11 +40,17 @@ struct redis_question {
 	redis_callback_t *callback;
 };
 
-/* redis_new begins to connect; `config` and the rest are borrowed and outlive it. NULL when memory
- * ran out. */
-must_use struct redis *redis_new(const struct config_redis *config, struct stream_loop *shared,
-				 struct timeouts *timeouts, struct resolver *resolver,
-				 struct metrics *metrics);
+/* What a connection to Redis is made of; all borrowed and outlives it. */
+struct redis_settings {
+	const struct config_redis *config;
+	struct stream_loop *shared;
+	struct timeouts *timeouts;
+	struct resolver *resolver;
+	struct metrics *metrics;
+};
+
+/* redis_new begins to connect. NULL when memory ran out. */
+must_use struct redis *redis_new(const struct redis_settings *settings);
 
 /* struct redis_command is a command of binary-safe words: `words[i]` has `lengths[i]` bytes. All
  * borrowed for the call. */

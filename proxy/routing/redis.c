@@ -171,7 +171,7 @@ static void on_deadline(struct timeout *timeout)
 {
 	struct redis_pending *pending = container_of(timeout, struct redis_pending, deadline);
 	struct redis *redis = pending->redis;
-	uint64_t timeout_ms = redis->link.around.config->timeout_ms;
+	uint64_t timeout_ms = redis->link.settings.config->timeout_ms;
 	uint64_t now_ms = timeouts_now_ms();
 	struct error why = {0};
 
@@ -190,22 +190,13 @@ static void on_deadline(struct timeout *timeout)
 
 /* --- For everybody -------------------------------------------------------------------------- */
 
-struct redis *redis_new(const struct config_redis *config, struct stream_loop *shared,
-			struct timeouts *timeouts, struct resolver *resolver,
-			struct metrics *metrics)
+struct redis *redis_new(const struct redis_settings *settings)
 {
-	struct redis_surroundings around = {
-		.config = config,
-		.shared = shared,
-		.timeouts = timeouts,
-		.resolver = resolver,
-		.metrics = metrics,
-	};
 	struct redis *redis = calloc(1, sizeof(*redis));
 
 	if (redis != NULL) {
-		timeout_list_init(&redis->deadlines, timeouts, on_deadline);
-		redis_link_init(&redis->link, &around, &link_events);
+		timeout_list_init(&redis->deadlines, settings->timeouts, on_deadline);
+		redis_link_init(&redis->link, settings, &link_events);
 	}
 	return redis;
 }
@@ -223,7 +214,7 @@ static struct redis_pending *enqueue(struct redis *redis, struct redis_question 
 	DL_APPEND(redis->queue, pending);
 	redis->queue_length++;
 	timeout_add(&redis->deadlines, &pending->deadline,
-		    timeouts_now_ms() + redis->link.around.config->timeout_ms);
+		    timeouts_now_ms() + redis->link.settings.config->timeout_ms);
 	return pending;
 }
 
@@ -240,7 +231,7 @@ void redis_ask(struct redis *redis, struct redis_question *question,
 	invariant(question->pending == NULL && command->word_count > 0);
 	question->callback = callback;
 	if (redis->queue_length >= REDIS_IN_FLIGHT_MAX) {
-		metrics_count(redis->link.around.metrics, METRIC_LIMIT_REDIS_QUEUE);
+		metrics_count(redis->link.settings.metrics, METRIC_LIMIT_REDIS_QUEUE);
 		refuse(question, "too many questions are waiting");
 		return;
 	}

@@ -34,7 +34,7 @@ static void log_loss(struct redis_link *link, uint64_t now_ms)
 	}
 	link->loss_logged = true;
 	link->loss_logged_ms = now_ms;
-	endpoint_format(&link->around.config->address, address);
+	endpoint_format(&link->settings.config->address, address);
 	log_warn("Redis is not usable", log_text("address", address),
 		 log_text("why", link->why.text));
 }
@@ -47,7 +47,7 @@ static void log_recovery(struct redis_link *link)
 		return;
 	}
 	link->loss_logged = false;
-	endpoint_format(&link->around.config->address, address);
+	endpoint_format(&link->settings.config->address, address);
 	log_info("Redis is usable again", log_text("address", address));
 }
 
@@ -92,7 +92,7 @@ static void lose(struct redis_link *link, const struct error *why)
 	stream_close(&link->stream);
 	redis_codec_done(&link->codec);
 	resolver_cancel(&link->name);
-	metrics_count(link->around.metrics, METRIC_REDIS_FAILURES);
+	metrics_count(link->settings.metrics, METRIC_REDIS_FAILURES);
 	if (was_ready) {
 		/* Short-lived success must not make for quick attempts without end. */
 		bool lived = now_ms - link->ready_ms >= REDIS_PAUSE_MAX_MS;
@@ -122,12 +122,12 @@ static void lose_because(struct redis_link *link, const char *why)
 
 static bool wants_auth(const struct redis_link *link)
 {
-	return link->around.config->password[0] != '\0';
+	return link->settings.config->password[0] != '\0';
 }
 
 static unsigned greeting_length(const struct redis_link *link)
 {
-	return (wants_auth(link) ? 1U : 0U) + (link->around.config->database != 0 ? 1U : 0U);
+	return (wants_auth(link) ? 1U : 0U) + (link->settings.config->database != 0 ? 1U : 0U);
 }
 
 static void write_words(struct buffer *out, size_t count, const char *const *words)
@@ -154,14 +154,14 @@ static void become_ready(struct redis_link *link)
 	link->phase = REDIS_READY;
 	link->ready_ms = timeouts_now_ms();
 	timeout_remove(&link->timer);
-	metrics_count(link->around.metrics, METRIC_REDIS_CONNECTS);
+	metrics_count(link->settings.metrics, METRIC_REDIS_CONNECTS);
 	log_recovery(link);
 	link->events->ready(link);
 }
 
 static void greet(struct redis_link *link)
 {
-	const struct config_redis *config = link->around.config;
+	const struct config_redis *config = link->settings.config;
 	struct buffer commands = {0};
 
 	link->phase = REDIS_GREETING;
@@ -191,7 +191,7 @@ static void refuse_greeting(struct redis_link *link, const struct redis_reply_vi
 {
 	bool is_auth = wants_auth(link) && link->greeting_replies == 0;
 	const char *command = is_auth ? "AUTH" : "SELECT";
-	const char *password = link->around.config->password;
+	const char *password = link->settings.config->password;
 	struct error why = {0};
 
 	redis_reply_explain(reply, &why);
@@ -319,7 +319,7 @@ static void connect_to(struct redis_link *link, const struct addr *address, cons
 	struct error why = {0};
 
 	link->phase = REDIS_CONNECTING;
-	if (!stream_connect(&link->stream, link->around.shared, &target, &stream_events, &why)) {
+	if (!stream_connect(&link->stream, link->settings.shared, &target, &stream_events, &why)) {
 		lose(link, &why);
 	}
 }
@@ -339,7 +339,7 @@ static void on_resolved(struct resolver_query *query, const struct addr *address
 
 static void begin_attempt(struct redis_link *link)
 {
-	const struct config_redis *config = link->around.config;
+	const struct config_redis *config = link->settings.config;
 
 	link->attempted_ms = timeouts_now_ms();
 	link->phase = REDIS_RESOLVING;
@@ -352,7 +352,7 @@ static void begin_attempt(struct redis_link *link)
 		connect_to(link, NULL, config->address.name);
 		break;
 	default:
-		resolver_ask(link->around.resolver, &link->name, config->address.name,
+		resolver_ask(link->settings.resolver, &link->name, config->address.name,
 			     config->address.port, on_resolved);
 	}
 }
@@ -370,21 +370,21 @@ static void on_timer(struct timeout *timer)
 		  link->phase == REDIS_RESOLVING    ? "address"
 		  : link->phase == REDIS_CONNECTING ? "connection"
 						    : "reply to AUTH or SELECT",
-		  (unsigned long long)link->around.config->timeout_ms);
+		  (unsigned long long)link->settings.config->timeout_ms);
 	lose(link, &why);
 }
 
 /* --- For the owner -------------------------------------------------------------------------- */
 
-void redis_link_init(struct redis_link *link, const struct redis_surroundings *around,
+void redis_link_init(struct redis_link *link, const struct redis_settings *settings,
 		     const struct redis_link_events *events)
 {
 	uint64_t now_ms = timeouts_now_ms();
 
-	*link = (struct redis_link){.around = *around, .events = events};
+	*link = (struct redis_link){.settings = *settings, .events = events};
 	link->jitter = (unsigned)now_ms ^ (unsigned)((uintptr_t)link >> 4);
 	error_set(&link->why, "not connected yet");
-	timeout_list_init(&link->timers, around->timeouts, on_timer);
+	timeout_list_init(&link->timers, settings->timeouts, on_timer);
 	set_timer(link, now_ms);
 }
 

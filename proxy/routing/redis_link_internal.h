@@ -42,19 +42,10 @@ enum redis_phase {
 	REDIS_READY,    /* no timer */
 };
 
-/* struct redis_surroundings is what a link borrows from its worker. */
-struct redis_surroundings {
-	const struct config_redis *config;
-	struct stream_loop *shared;
-	struct timeouts *timeouts;
-	struct resolver *resolver;
-	struct metrics *metrics;
-};
-
 struct redis_link {
 	struct stream stream;
 	struct redis_codec codec;
-	struct redis_surroundings around;
+	struct redis_settings settings;
 	const struct redis_link_events *events;
 	enum redis_phase phase;
 	unsigned greeting_replies; /* seen so far */
@@ -73,7 +64,7 @@ struct redis_link {
 };
 
 /* redis_link_init begins to connect in the next turn of the loop. */
-void redis_link_init(struct redis_link *link, const struct redis_surroundings *around,
+void redis_link_init(struct redis_link *link, const struct redis_settings *settings,
 		     const struct redis_link_events *events);
 
 /* redis_link_want tells that somebody waits: a long pause is cut short. */

@@ -233,8 +233,15 @@ static bool add_backends(struct router *router, struct error *error)
 static bool connect_redis(struct router *router, const struct router_settings *settings,
 			  struct error *error)
 {
-	router->redis = redis_new(&router->config->redis, settings->shared, settings->timeouts,
-				  settings->resolver, settings->metrics);
+	struct redis_settings redis_settings = {
+		.config = &router->config->redis,
+		.shared = settings->shared,
+		.timeouts = settings->timeouts,
+		.resolver = settings->resolver,
+		.metrics = settings->metrics,
+	};
+
+	router->redis = redis_new(&redis_settings);
 	return router->redis != NULL || error_set(error, "out of memory");
 }
 

@@ -73,8 +73,15 @@ int redis_world_begin(void **state)
 
 void redis_world_start(struct redis_world *world)
 {
-	world->redis = redis_new(&world->config, &world->shared, &world->timeouts, world->resolver,
-				 &world->metrics);
+	struct redis_settings settings = {
+		.config = &world->config,
+		.shared = &world->shared,
+		.timeouts = &world->timeouts,
+		.resolver = world->resolver,
+		.metrics = &world->metrics,
+	};
+
+	world->redis = redis_new(&settings);
 	assert_non_null(world->redis);
 }
 
