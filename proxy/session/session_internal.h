@@ -56,7 +56,7 @@ struct login {
 	bool feeding;        /* client_side_continue is on the stack: do not enter it again */
 };
 
-/* struct session: 380 bytes and its user's name while it relays; keep it small, there are
+/* struct session: 384 bytes and its user's name while it relays; keep it small, there are
  * thousands. */
 struct session {
 	struct timeout timeout; /* its place in the list of its phase */
