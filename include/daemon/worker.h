@@ -7,10 +7,12 @@
 #define GATEPOST_DAEMON_WORKER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/base.h"
 #include "base/error.h"
 #include "daemon/mailbox.h"
+#include "session/close_reason.h"
 
 struct config;
 struct limit;
@@ -44,6 +46,9 @@ void worker_join(struct worker *worker);
 
 /* worker_add_metrics adds its counters to `total`. */
 void worker_add_metrics(const struct worker *worker, struct metrics *total);
+
+/* worker_closed is how many of its sessions ended for `reason`; after worker_join. */
+uint64_t worker_closed(const struct worker *worker, enum close_reason reason);
 
 /* worker_free: the thread is joined or was never started. NULL is fine. */
 void worker_free(struct worker *worker);

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/log_bound.h"
 #include "imap/preauth.h"
 #include "net/timeouts.h"
 #include "session/close_reason.h"
@@ -60,9 +61,8 @@ struct session_set {
 	uint64_t closed[CLOSE_REASON_COUNT];
 	uint64_t id_prefix;
 	uint64_t id_next;
-	struct ev_prepare reaper; /* frees what was closed, once the loop's turn is over */
-	uint64_t last_warning_ms; /* of a backend that failed; at most one a second */
-	uint64_t warnings_held_back;
+	struct ev_prepare reaper;  /* frees what was closed, once the loop's turn is over */
+	struct log_bound warnings; /* of logins that fail for no fault of the user */
 	bool draining;
 };
 

@@ -98,7 +98,7 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *signal, int events
 	(void)loop;
 	(void)signal;
 	(void)events;
-	log_warn("SIGHUP ignored", log_text("reason", "this version reads its configuration once"));
+	log_warn("SIGHUP ignored", log_text("detail", "this version reads its configuration once"));
 }
 
 static void on_letter(struct mailbox *mailbox, enum letter letter)
@@ -127,6 +127,28 @@ static void log_totals(const struct process *process)
 				       (int64_t)metrics_get(&total, (enum metric)i));
 	}
 	log_write(CONFIG_LOG_INFO, "stopped", fields, METRIC_COUNT);
+}
+
+static void log_reasons(const struct process *process)
+{
+	struct log_field fields[CLOSE_REASON_COUNT];
+
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++) {
+		uint64_t total = 0;
+
+		for (unsigned j = 0; j < process->worker_count; j++) {
+			total += worker_closed(process->workers[j], (enum close_reason)i);
+		}
+		fields[i] = log_number(close_reason_label((enum close_reason)i), (int64_t)total);
+	}
+	log_write(CONFIG_LOG_INFO, "sessions by reason", fields, CLOSE_REASON_COUNT);
+}
+
+static void join_workers(const struct process *process)
+{
+	for (unsigned i = 0; i < process->worker_count; i++) {
+		worker_join(process->workers[i]);
+	}
 }
 
 /* --- Preparing ------------------------------------------------------------------------------ */
@@ -309,9 +331,11 @@ enum process_status process_run(struct config *config)
 	if (prepare(&process, &error)) {
 		log_start(&process);
 		ev_run(process.loop, 0);
+		join_workers(&process);
+		log_reasons(&process);
 		log_totals(&process);
 	} else {
-		log_error("cannot start", log_text("reason", error.text));
+		log_error("cannot start", log_text("detail", error.text));
 		status = PROCESS_FAILED;
 	}
 	take_down(&process);

@@ -4,14 +4,14 @@
  * their owners; this is for the libraries. BoringSSL decrypts records in place, in blocks that it
  * frees as they are, and a password would stay readable there for as long as nothing reuses them.
  *
- * Linked into the program alone: sanitizers and valgrind bring a free() of their own.
+ * A realloc() that moves a block does not come by here; BoringSSL's records do. Linked into the
+ * program alone: sanitizers and valgrind bring a free() of their own.
  */
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* glibc's own, under the name by which it is reached from a replacement (malloc(3), "Replacing
- * malloc" in the manual of the GNU C library). */
+/* glibc's own free(), which it also exports under this name. */
 void __libc_free(void *block);
 
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): that name is glibc's own */

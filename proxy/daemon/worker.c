@@ -242,6 +242,12 @@ void worker_add_metrics(const struct worker *worker, struct metrics *total)
 	}
 }
 
+uint64_t worker_closed(const struct worker *worker, enum close_reason reason)
+{
+	invariant(!worker->started && reason < CLOSE_REASON_COUNT);
+	return worker->sessions.closed[reason];
+}
+
 /* --- Taking down ---------------------------------------------------------------------------- */
 
 static void free_listeners(struct worker *worker)

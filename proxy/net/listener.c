@@ -165,7 +165,7 @@ static void pause_accepting(struct listener *listener, int error_number)
 {
 	metrics_count(listener->metrics, METRIC_ACCEPT_FAILURES);
 	if (!listener->exhausted) {
-		log_error("cannot accept connections", log_text("reason", strerror(error_number)));
+		log_error("cannot accept connections", log_text("detail", strerror(error_number)));
 		listener->exhausted = true;
 	}
 	ev_io_stop(listener->loop, &listener->watcher);

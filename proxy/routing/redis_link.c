@@ -36,7 +36,7 @@ static void log_loss(struct redis_link *link, uint64_t now_ms)
 	link->loss_logged_ms = now_ms;
 	endpoint_format(&link->settings.config->address, address);
 	log_warn("Redis is not usable", log_text("address", address),
-		 log_text("why", link->why.text));
+		 log_text("detail", link->why.text));
 }
 
 static void log_recovery(struct redis_link *link)

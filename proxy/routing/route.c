@@ -15,6 +15,7 @@
 #include "core/config.h"
 #include "core/config_user.h"
 #include "core/log.h"
+#include "core/log_bound.h"
 #include "core/metrics.h"
 #include "lookup_internal.h"
 #include "net/timeouts.h"
@@ -22,7 +23,6 @@
 #include "routing/backend.h"
 
 /* At most one warning about unusable routes in so long, per worker. */
-#define WARN_EVERY_MS 1000
 
 struct known_backend {
 	struct backend *backend;
@@ -36,8 +36,7 @@ struct router {
 	struct known_backend *by_name;
 	struct lookup lookup; /* empty when the source is static */
 	struct redis *redis;  /* NULL when the source is static */
-	uint64_t warned_ms;
-	unsigned unwarned; /* since then */
+	struct log_bound warnings;
 };
 
 bool route_normalise(const struct config *config, const char *user, char key[ROUTE_USER_MAX + 1])
@@ -74,16 +73,12 @@ static void answer_unavailable(struct route_query *query, const char *why)
 /* Each session says in its own line why it failed; this one is for whoever keeps the directory. */
 static void warn_of_value(struct router *router, const char *why)
 {
-	uint64_t now_ms = timeouts_now_ms();
+	uint64_t held_back;
 
-	if (router->warned_ms != 0 && now_ms - router->warned_ms < WARN_EVERY_MS) {
-		router->unwarned++;
-		return;
+	if (log_bound_admits(&router->warnings, timeouts_now_ms(), &held_back)) {
+		log_warn("a route cannot be used", log_text("detail", why),
+			 log_number("held_back", (int64_t)held_back));
 	}
-	log_warn("a route cannot be used", log_text("why", why),
-		 log_number("not_logged", router->unwarned));
-	router->warned_ms = now_ms;
-	router->unwarned = 0;
 }
 
 /* --- What the directory said ---------------------------------------------------------------- */

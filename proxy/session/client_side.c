@@ -13,8 +13,6 @@
 #include "routing/backend.h"
 #include "session_internal.h"
 
-#define WARNING_INTERVAL_MS 1000
-
 static const struct refusal farewell_timeout = {"UNAVAILABLE", "No login in the time allowed."};
 static const struct refusal farewell_shutdown = {"UNAVAILABLE", "Server shutting down."};
 static const struct refusal farewell_failures = {"LIMIT", "Too many failed logins."};
@@ -114,7 +112,7 @@ static void keep_refusal(struct login *login, const struct refusal *refusal)
 }
 
 static void log_refusal(struct session *session, enum config_log_level level, const char *event,
-			const char *why)
+			const char *why, uint64_t held_back)
 {
 	char id[SESSION_ID_TEXT_MAX];
 	char peer[ADDR_TEXT_MAX];
@@ -124,23 +122,17 @@ static void log_refusal(struct session *session, enum config_log_level level, co
 	log_at(level, event, log_text("session", id), log_text("client", peer),
 	       log_text("user", session->user),
 	       log_text("backend", session->backend != NULL ? session->backend->name : NULL),
-	       log_text("reason", why),
-	       log_number("held_back", (int64_t)session->set->warnings_held_back));
+	       log_text("detail", why), log_number("held_back", (int64_t)held_back));
 }
 
 /* A dead backend or directory fails thousands of logins a second; one line a second tells it. */
 static void log_failure(struct session *session, const char *why)
 {
-	struct session_set *set = session->set;
-	uint64_t now_ms = timeouts_now_ms();
+	uint64_t held_back;
 
-	if (set->last_warning_ms != 0 && now_ms - set->last_warning_ms < WARNING_INTERVAL_MS) {
-		set->warnings_held_back++;
-		return;
+	if (log_bound_admits(&session->set->warnings, timeouts_now_ms(), &held_back)) {
+		log_refusal(session, CONFIG_LOG_WARN, "login failed", why, held_back);
 	}
-	log_refusal(session, CONFIG_LOG_WARN, "login failed", why);
-	set->last_warning_ms = now_ms;
-	set->warnings_held_back = 0;
 }
 
 void client_side_fail(struct session *session, const struct refusal *refusal, const char *why)
@@ -168,7 +160,7 @@ void client_side_reject(struct session *session, const struct refusal *refusal, 
 	uint64_t due_ms = refusal_due_ms(session);
 
 	metrics_count(session->set->house.metrics, METRIC_LOGINS_REFUSED);
-	log_refusal(session, CONFIG_LOG_INFO, "login refused", why);
+	log_refusal(session, CONFIG_LOG_INFO, "login refused", why, 0);
 	keep_refusal(login, refusal);
 	session_drop_backend(session);
 	login->failures++;

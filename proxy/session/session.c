@@ -66,7 +66,14 @@ void session_format_id(const struct session *session, char text[SESSION_ID_TEXT_
 
 static enum config_log_level level_of(enum close_reason reason)
 {
-	return close_reason_blame(reason) == BLAME_OURSELVES ? CONFIG_LOG_ERROR : CONFIG_LOG_INFO;
+	switch (close_reason_blame(reason)) {
+	case BLAME_OURSELVES:
+		return CONFIG_LOG_ERROR;
+	case BLAME_BACKEND:
+		return CONFIG_LOG_WARN;
+	default:
+		return CONFIG_LOG_INFO; /* what clients do is no news */
+	}
 }
 
 static void log_end(const struct session *session, enum close_reason reason)
@@ -99,7 +106,7 @@ void session_log_failure(const struct session *session, const char *event, const
 	char id[SESSION_ID_TEXT_MAX];
 
 	session_format_id(session, id);
-	log_debug(event, log_text("session", id), log_text("reason", why->text));
+	log_debug(event, log_text("session", id), log_text("detail", why->text));
 }
 
 static void stop_login(struct login *login)

@@ -69,8 +69,9 @@ static void test_pipelined_behind_a_refusal(void **state)
 	(void)state;
 	session_rig_open(&rig, &no_delay);
 	connect_greeted(&rig, &client);
-	rig_say(&rig, &client, "a LOGIN alice wrong\r\nb NOOP\r\nc LOGIN bob x\r\nd CAPABILITY\r\n"
-			       "e LOGIN alice right\r\nf SELECT INBOX\r\n");
+	rig_say(&rig, &client,
+		"a LOGIN alice wrong\r\nb NOOP\r\nc LOGIN bob x\r\nd CAPABILITY\r\n"
+		"e LOGIN alice right\r\nf SELECT INBOX\r\n");
 	rig_accept(&rig, rig.backend, &backend);
 	rig_say(&rig, &backend, RIG_GREETING);
 	rig_expect(&rig, &backend, "\r\n");
@@ -226,7 +227,8 @@ static uint64_t due_of(const struct session_rig *rig)
 static void test_unknown_user_waits_like_a_wrong_password(void **state)
 {
 	static const struct rig_options options = {
-		.limits = "failure_delay = \"60s\"\n", .no_redis = true,
+		.limits = "failure_delay = \"60s\"\n",
+		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -258,7 +260,8 @@ static void test_unknown_user_waits_like_a_wrong_password(void **state)
 static void test_delayed_refusal_is_given_and_not_before(void **state)
 {
 	static const struct rig_options options = {
-		.limits = "failure_delay = \"40ms\"\n", .no_redis = true,
+		.limits = "failure_delay = \"40ms\"\n",
+		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -279,7 +282,8 @@ static void test_delayed_refusal_is_given_and_not_before(void **state)
 static void test_login_failures_end_in_bye(void **state)
 {
 	static const struct rig_options options = {
-		.limits = "failure_delay = \"0s\"\nlogin_failures = 2\n", .no_redis = true,
+		.limits = "failure_delay = \"0s\"\nlogin_failures = 2\n",
+		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -290,8 +294,8 @@ static void test_login_failures_end_in_bye(void **state)
 	rig_say(&rig, &client, "a LOGIN nounix x\r\nb LOGIN bob x\r\nc LOGIN bob x\r\nd NOOP\r\n");
 	rig_expect_only(&rig, &client, "a NO [UNAVAILABLE]");
 	rig_expect(&rig, &client, "\r\n");
-	rig_expect_only(&rig, &client, "b " REFUSED "c " REFUSED
-				       "* BYE [LIMIT] Too many failed logins.\r\n");
+	rig_expect_only(&rig, &client,
+			"b " REFUSED "c " REFUSED "* BYE [LIMIT] Too many failed logins.\r\n");
 	rig_expect_end(&rig, &client);
 	assert_int_equal(client.heard.length, 0);
 	rig_forget(&client);
@@ -305,7 +309,8 @@ static void test_login_failures_end_in_bye(void **state)
 static void test_login_timeout(void **state)
 {
 	static const struct rig_options options = {
-		.limits = "login_timeout = \"150ms\"\n", .no_redis = true,
+		.limits = "login_timeout = \"150ms\"\n",
+		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -332,7 +337,10 @@ static void test_login_timeout(void **state)
 static void test_login_timeout_in_the_middle_of_a_login(void **state)
 {
 	static const enum session_phase phases[] = {
-		SESSION_ROUTING, SESSION_CONNECTING, SESSION_GREETING, SESSION_AUTHENTICATING,
+		SESSION_ROUTING,
+		SESSION_CONNECTING,
+		SESSION_GREETING,
+		SESSION_AUTHENTICATING,
 	};
 	static const struct rig_options options = {
 		.limits = "login_timeout = \"150ms\"\n",
@@ -432,7 +440,7 @@ static void test_failures_are_logged_once_a_second(void **state)
 	rig_expect(&rig, &client, "c NO ");
 	assert_int_equal(count_logged("login failed"), 1);
 	assert_int_equal(count_logged("cannot connect: No such file or directory"), 1);
-	assert_int_equal(rig.set.warnings_held_back, 2);
+	assert_int_equal(rig.set.warnings.held_back, 2);
 	end(&rig, &client);
 	assert_int_equal(count_logged("client_left"), 1);
 	buffer_done(&logged);
