@@ -145,6 +145,47 @@ static void test_reset_behind_held_bytes(void **state)
 	tls_line_close(&line);
 }
 
+/* One receive brings the last records and the end behind them; the owner, which has got the bytes,
+ * switches reading off, and learns of the end when it switches it on again. */
+static void read_once_and_switch_off(struct stream_owner *owner)
+{
+	uint8_t *bytes = owner->stream.shared->chunk;
+	size_t count = 0;
+
+	owner->on_readable = NULL;
+	assert_int_equal(stream_read(&owner->stream, bytes, STREAM_CHUNK_MAX, &count, NULL),
+			 STREAM_READ_BYTES);
+	assert_true(buffer_append(&owner->received, bytes, count));
+	stream_set_reading(&owner->stream, false);
+}
+
+static void test_end_behind_bytes_waits(void **state)
+{
+	for (size_t i = 0; i < 4; i++) {
+		struct tls_line line = {.owner.quiet = true,
+					.owner.on_readable = read_once_and_switch_off};
+		size_t length = i / 2 == 0 ? 100 : 20000;
+
+		tls_line_open(&line, *state, line_versions[i % 2], false);
+		line.peer.hand_written = true;
+		tls_peer_write(&line.peer, line_pattern, length, 0);
+		tls_peer_end(&line.peer);
+		tls_line_send_all(&line);
+		stream_set_reading(&line.owner.stream, true);
+		stream_world_settle(line.world);
+		tls_line_check_received(&line, length);
+		assert_false(line.owner.ended);
+		assert_false(stream_has_ended(&line.owner.stream));
+		stream_set_reading(&line.owner.stream, true);
+		stream_world_settle(line.world);
+		assert_true(line.owner.ended);
+		assert_int_equal(line.owner.ending, STREAM_READ_END);
+		assert_int_equal(line.owner.readables, 2);
+		tls_line_check_received(&line, length);
+		tls_line_close(&line);
+	}
+}
+
 static void test_last_words(void **state)
 {
 	struct tls_line line = {0};
@@ -240,6 +281,7 @@ int main(void)
 		TEST(test_shutdown),
 		TEST(test_end_of_input),
 		TEST(test_reset_behind_held_bytes),
+		TEST(test_end_behind_bytes_waits),
 		TEST(test_last_words),
 		TEST(test_closing_in_ready),
 		TEST(test_closing_in_failed),
