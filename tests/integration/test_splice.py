@@ -2,9 +2,14 @@
 """After the login every byte passes, both ways, and every end too (CASES.md, J)."""
 
 import contextlib
+import fcntl
 import hashlib
+import pathlib
 import random
+import re
 import socket
+import struct
+import termios
 import threading
 import time
 import zlib
@@ -313,6 +318,49 @@ def test_client_ends_its_side_and_reads_on(enter, tls, fb1):
     assert fb1.connections[0].ended == FIN
     received, how = client.read_to_end()
     assert received == data and how == (CLOSE_NOTIFY if tls else FIN)
+
+
+def waiting_in_the_proxy(connection):
+    """How many bytes of the backend's the proxy's kernel holds, which the proxy does not read."""
+    theirs, ours = connection.socket.getpeername()[1], connection.socket.getsockname()[1]
+    match = re.search(rf": \w+:{theirs:04X} \w+:{ours:04X} \w+ \w+:(\w+)",
+                      pathlib.Path("/proc/net/tcp").read_text())
+    return int(match[1], 16)
+
+
+def fill_up(connection, data):
+    """Sends until the proxy reads no more; returns how much, when its kernel has all of it."""
+    sent = 0
+    while waiting_in_the_proxy(connection) < 40_000:
+        connection.send(data[sent:sent + 65536])
+        sent += 65536
+        time.sleep(0.002)
+    wait_until(lambda: struct.unpack("i", fcntl.ioctl(connection.socket, termios.TIOCOUTQ,
+                                                      bytes(4)))[0] == 0, what="all taken")
+    return sent
+
+
+@BOTH
+def test_sending_into_a_closed_backend_loses_nothing(enter, tls):
+    """The backend has closed; what it sent before waits for a client that reads late and sends on
+    meanwhile, which fails. All of it arrives yet."""
+    data, sent, gone = bad_bytes(16 * MIB, seed=16), [], threading.Event()
+
+    def session(connection):
+        connection.read_command()
+        sent.append(fill_up(connection, data))
+        connection.socket.close()
+        gone.set()
+
+    client = enter(tls, session, receive_buffer=65536)
+    client.send(b"f FETCH\r\n")
+    assert gone.wait(10)
+    for number in range(3):
+        client.send(b"n%d NOOP\r\n" % number)
+        time.sleep(0.1)
+    received, _ = client.read_to_end(timeout=5)
+    assert len(received) == sent[0]
+    assert received == data[:sent[0]]
 
 
 def test_client_cut_without_close_notify(proxy, enter, fb1):
