@@ -14,7 +14,7 @@ import time
 import pytest
 
 from backend import echo
-from client import CLOSE_NOTIFY, FIN, Ended, statuses
+from client import CLOSE_NOTIFY, FIN, RESET, Ended, statuses
 from proxy import is_sanitized
 from servers import AS_ROOT, wait_until
 
@@ -83,6 +83,68 @@ def test_drain_timeout_ends_sessions_in_order(start_gatepost, fb1, tls):
         client.close()
     assert gatepost.wait() == 0
     assert fb1.wait_for_end(fb1.connections[0])
+
+
+MIB = 1 << 20
+
+
+def pour(connection):
+    """4 MiB for the client, as fast as they go; then nothing, until the proxy ends its side."""
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * MIB)
+    connection.read_command()
+    connection.send(b"x" * (4 * MIB))
+    connection.read_to_end()
+
+
+def pour_without_end(connection):
+    """The same, but the proxy's end is not answered."""
+    pour(connection)
+    time.sleep(4)
+
+
+def drain_while_pouring(start_gatepost, fb1, session):
+    """A gatepost that drains during a download, and its client, which has TLS and has not read."""
+    fb1.session = session
+    gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"},
+                              process={"drain_timeout": "500ms"})
+    client = gatepost.connect(receive_buffer=65536)
+    client.login()
+    client.send(b"f FETCH\r\n")
+    time.sleep(0.3)
+    gatepost.signal()
+    return gatepost, client
+
+
+def test_drain_timeout_loses_nothing_of_a_download(start_gatepost, fb1):
+    """Who reads steadily gets all that the backend has sent, and then an end in order."""
+    gatepost, client = drain_while_pouring(start_gatepost, fb1, pour)
+    with client:
+        time.sleep(0.7)
+        received, how = 0, None
+        while how is None:
+            try:
+                received += len(client.receive())
+                time.sleep(0.001)
+            except Ended as end:
+                how = end.how
+        assert (received, how) == (4 * MIB, CLOSE_NOTIFY)
+    assert gatepost.wait() == 0
+    assert fb1.connections[0].ended == FIN
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["unread", "without end"])
+def test_drain_does_not_call_a_cut_download_whole(start_gatepost, fb1, reads):
+    """A client that does not read, or a backend that does not end, is cut off at last; the client
+    can tell that from an end in order."""
+    gatepost, client = drain_while_pouring(start_gatepost, fb1,
+                                           pour_without_end if reads else pour)
+    with client:
+        if not reads:
+            assert gatepost.wait() == 0
+        data, how = client.read_to_end()
+        assert len(data) == 4 * MIB if reads else len(data) < 4 * MIB
+        assert how in (FIN, RESET)
+    assert gatepost.wait() == 0
 
 
 def ends_at_once(gatepost, fb1, signals):
