@@ -69,16 +69,40 @@ def test_c84_name_that_does_not_resolve(client):
 
 
 def test_c84_thousand_logins_to_a_dead_backend(proxy):
+    """50 clients with 20 logins each: none is forgotten, and no descriptor stays behind."""
     descriptors = proxy.descriptors()
-    for _ in range(10):
-        with proxy.connect() as client:
-            client.send(b"".join(b"a%d LOGIN dead pw\r\n" % number for number in range(100)))
-            lines = client.read_until("a99")
-            assert statuses(lines) == [f"a{number} NO" for number in range(100)]
-            # Only its own connection is left, and that of the client before for a moment.
-            wait_until(lambda: proxy.descriptors() <= descriptors + 1, what="descriptors back")
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(proxy.connect()) for _ in range(50)]
+        for client in clients:
+            client.send(b"".join(b"a%d LOGIN dead pw\r\n" % number for number in range(20)))
+        for client in clients:
+            lines = client.read_until("a19")
+            assert statuses(lines) == [f"a{number} NO" for number in range(20)]
+            assert all(b" NO [UNAVAILABLE] " in line for line in lines)
+            # One for each client, and one for the backend that each may be trying.
+            assert proxy.descriptors() <= descriptors + 2 * len(clients)
+        wait_until(lambda: proxy.descriptors() <= descriptors + len(clients), what="only clients")
+        for client in clients[::10]:
             assert_recovers(client)
     wait_until(lambda: proxy.descriptors() <= descriptors, what="descriptors back")
+
+
+AT_ONCE, PAUSE = 5, 0.05
+
+
+def test_one_client_cannot_hammer_a_dead_backend(proxy, fb1):
+    """Logins that fail for no fault of the user are paced: a few at once, then one per pause."""
+    fb1.script = before_greeting
+    started = time.monotonic()
+    with proxy.connect() as client:
+        client.send(b"".join(b"a%d LOGIN u1 pw\r\n" % number for number in range(30)))
+        for number in range(30):
+            assert client.read_line().startswith(b"a%d NO [UNAVAILABLE] " % number)
+            attempts = len(fb1.connections)
+            elapsed = time.monotonic() - started
+            assert attempts <= AT_ONCE + elapsed / PAUSE + 1, (number, elapsed)
+        assert_recovers(client)
+    assert len(fb1.connections) >= 30
 
 
 def test_c85_black_hole(client):
