@@ -68,6 +68,7 @@ struct stream {
 	bool ending;      /* stream_shutdown was called: nothing more is written */
 	bool fin_due;     /* FIN follows when the spill is empty */
 	bool end_seen;    /* the peer's FIN was read from the socket */
+	bool reads_out;   /* see stream_set_reads_out */
 	bool end_told;    /* stream_read has told the owner of the end */
 };
 
@@ -107,6 +108,10 @@ enum stream_read_result stream_read(struct stream *stream, void *bytes, size_t s
  * already holds are reported too once it is on again. */
 void stream_set_reading(struct stream *stream, bool wanted);
 
+/* stream_set_reads_out: should sending fail, `failed` is told only when the owner has read all that
+ * the peer sent before, however long the owner keeps its reading off. */
+void stream_set_reads_out(struct stream *stream);
+
 /* stream_write takes all `length` bytes: sends what the socket takes, keeps the rest as spill.
  * `bytes` may be the shared chunk. A failure is told by `failed`, later in this turn, never from
  * within stream_write. */
@@ -130,11 +135,6 @@ void stream_set_events(struct stream *stream, const struct stream_events *events
 
 /* stream_close ends everything now: watchers, descriptor, TLS state, blocks (wiped). Idempotent. */
 void stream_close(struct stream *stream);
-
-static inline bool stream_is_open(const struct stream *stream)
-{
-	return stream->phase != STREAM_CLOSED;
-}
 
 /* What is known of the connection; zeroed addresses when it is gone. */
 void stream_peer(const struct stream *stream, struct addr *address);

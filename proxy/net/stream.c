@@ -97,15 +97,33 @@ void stream_loop_done(struct stream_loop *shared)
 
 /* --- Which events are wanted ---------------------------------------------------------------- */
 
+/* What the owner has not been told and no socket will tell: bytes that TLS holds, or an end that it
+ * met behind bytes which were read alone. */
+static bool tls_has_input(const struct stream *stream)
+{
+	return SSL_pending(stream->tls) > 0 ||
+	       (!stream->end_told && (SSL_get_shutdown(stream->tls) & SSL_RECEIVED_SHUTDOWN) != 0);
+}
+
 static bool has_input(const struct stream *stream)
 {
-	return wire_has_input(stream) || (stream->tls != NULL && SSL_pending(stream->tls) > 0);
+	return wire_has_input(stream) || (stream->tls != NULL && tls_has_input(stream));
+}
+
+/* Sending failed, but the owner will read on first: the failure waits for it. */
+static bool failure_waits(const struct stream *stream)
+{
+	return stream->phase == STREAM_OPEN && stream->reads_out && !stream->reading &&
+	       !stream->end_told && stream->error_number != ENOMEM;
 }
 
 static int wanted_events(const struct stream *stream)
 {
 	int events = 0;
 
+	if (stream->error_number != 0) {
+		return 0; /* the socket would report its failure for ever */
+	}
 	switch (stream->phase) {
 	case STREAM_CONNECTING:
 		return EV_WRITE;
@@ -137,7 +155,9 @@ static void update_watcher(struct stream *stream)
 		}
 	}
 	if (stream->error_number != 0) {
-		ev_feed_event(loop, &stream->watcher, EV_WRITE);
+		if (!failure_waits(stream)) {
+			ev_feed_event(loop, &stream->watcher, EV_WRITE);
+		}
 	} else if (stream->phase == STREAM_OPEN && stream->reading && has_input(stream)) {
 		ev_feed_event(loop, &stream->watcher, EV_CUSTOM);
 	}
@@ -265,6 +285,9 @@ static void dispatch_failure(struct stream *stream)
 		if (stream->reading && stream->shared->has_received) {
 			return;
 		}
+	}
+	if (failure_waits(stream)) {
+		return;
 	}
 	fail_with_errno(stream, stream->error_number);
 }
@@ -546,6 +569,11 @@ bool stream_is_congested(const struct stream *stream)
 bool stream_has_ended(const struct stream *stream)
 {
 	return stream->end_told;
+}
+
+void stream_set_reads_out(struct stream *stream)
+{
+	stream->reads_out = true;
 }
 
 void stream_set_events(struct stream *stream, const struct stream_events *events)

@@ -88,4 +88,9 @@ extern const struct stream_events stream_owner_events;
 /* stream_pattern fills a block with bytes that tell a wrong order. */
 void stream_pattern(uint8_t *bytes, size_t length, unsigned seed);
 
+static inline bool stream_is_open(const struct stream *stream)
+{
+	return stream->phase != STREAM_CLOSED;
+}
+
 #endif
