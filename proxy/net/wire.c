@@ -23,14 +23,16 @@ static void set_option(int fd, int level, int option, int value)
 
 static void set_keepalive(int fd, unsigned seconds)
 {
-	unsigned interval = seconds / (KEEPALIVE_PROBES + 1);
+	unsigned silence = seconds / 2;
+	unsigned interval = seconds / 2 / KEEPALIVE_PROBES;
 
 	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	if (seconds == 0) {
 		return;
 	}
 	interval = interval > 0 ? interval : 1;
-	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)interval);
+	silence = silence > 0 ? silence : 1;
+	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)silence);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)interval);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
 	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)(seconds * 1000));
@@ -95,7 +97,7 @@ static size_t send_once(struct stream *stream, const void *bytes, size_t length)
 	if (sent >= 0) {
 		return (size_t)sent;
 	}
-	if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS) {
+	if (errno != EAGAIN && errno != EWOULDBLOCK) {
 		stream->error_number = errno;
 	}
 	return 0;
