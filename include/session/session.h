@@ -63,6 +63,7 @@ struct session_set {
 	uint64_t id_next;
 	struct ev_prepare reaper;  /* frees what was closed, once the loop's turn is over */
 	struct log_bound warnings; /* of logins that fail for no fault of the user */
+	struct log_bound refusals; /* of clients that come when max_sessions is reached */
 	bool draining;
 };
 

@@ -79,9 +79,11 @@ static void await_command(struct session *session)
 	session_enter(session, SESSION_GREETED, session_login_deadline(session));
 	if (session->set->draining) {
 		client_side_drain(session);
-		return;
+	} else if (timeouts_now_ms() >= session_login_deadline(session)) {
+		client_side_expired(session); /* before what is pipelined begins another login */
+	} else {
+		update_reading(session);
 	}
-	update_reading(session);
 }
 
 void client_side_answer(struct session *session)
@@ -141,7 +143,12 @@ void client_side_fail(struct session *session, const struct refusal *refusal, co
 	log_failure(session, why);
 	keep_refusal(session->login, refusal);
 	session_drop_backend(session);
-	client_side_answer(session);
+	session->login->fails++;
+	if (session->login->fails > SESSION_FAILS_AT_ONCE) {
+		session_enter(session, SESSION_REFUSING, session_after(SESSION_FAIL_PAUSE_MS));
+	} else {
+		client_side_answer(session);
+	}
 }
 
 /* When the answer is due: counted from the question, so that it does not matter how long which

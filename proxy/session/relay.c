@@ -112,7 +112,9 @@ static void upstream_drained(struct stream *stream)
 {
 	struct session *session = container_of(stream, struct session, upstream);
 
-	stream_set_reading(&session->client, true);
+	if (session->phase == SESSION_RELAYING) {
+		stream_set_reading(&session->client, true);
+	}
 }
 
 static void client_failed(struct stream *stream, const struct error *why)
@@ -143,11 +145,18 @@ static const struct stream_events upstream_events = {
 	.failed = upstream_failed,
 };
 
+void relay_drain(struct session *session)
+{
+	stream_set_reading(&session->client, false);
+	end_client_half(session, CLOSE_DRAINED, STREAM_ENDING_CLEAN);
+}
+
 void relay_start(struct session *session)
 {
 	session_enter(session, SESSION_RELAYING, TIMEOUT_NEVER);
 	stream_set_events(&session->client, &client_events);
 	stream_set_events(&session->upstream, &upstream_events);
+	stream_set_reads_out(&session->upstream);
 	stream_set_reading(&session->client, !stream_is_congested(&session->upstream));
 	stream_set_reading(&session->upstream, !stream_is_congested(&session->client));
 }

@@ -24,6 +24,11 @@
 #define SESSION_READ_BEFORE_LOGIN 2048
 #define SESSION_PIPELINE_MAX      8192
 
+/* Logins of one connection that fail for no fault of the user, as when the backend is down: so many
+ * are answered at once, then one each pause, so that no client can hammer what is down already. */
+#define SESSION_FAILS_AT_ONCE 5
+#define SESSION_FAIL_PAUSE_MS 50
+
 /* Proxies that one login may pass through before it must be a loop. */
 #define SESSION_PROXY_TTL 5
 
@@ -52,6 +57,7 @@ struct login {
 	char refusal_text[256];
 	uint64_t started_ms; /* when the credentials were complete */
 	unsigned failures;   /* refused credentials on this connection */
+	unsigned fails;      /* logins that failed for no fault of the user */
 	unsigned proxy_ttl;  /* proxies that it may pass, this one included */
 	bool feeding;        /* client_side_continue is on the stack: do not enter it again */
 };
@@ -137,5 +143,9 @@ void backend_side_expired(struct session *session);
 
 /* relay_start splices from now on. */
 void relay_start(struct session *session);
+
+/* relay_drain ends it from the proxy's side: the backend learns that nothing more comes, and what
+ * it still sends reaches the client until it ends too. */
+void relay_drain(struct session *session);
 
 #endif

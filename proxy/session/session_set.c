@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "core/log.h"
 #include "core/metrics.h"
 #include "session/limit.h"
 #include "session_internal.h"
@@ -106,18 +107,12 @@ void session_set_drain(struct session_set *set)
 	visit_phase(set, SESSION_REFUSING, client_side_answer);
 }
 
-static void finish_drained(struct session *session)
-{
-	session_finish(session, CLOSE_DRAINED, STREAM_ENDING_CLEAN);
-}
-
 void session_set_finish(struct session_set *set)
 {
 	for (unsigned phase = SESSION_ROUTING; phase <= SESSION_AUTHENTICATING; phase++) {
 		visit_phase(set, (enum session_phase)phase, client_side_drain);
 	}
-	visit_phase(set, SESSION_RELAYING, finish_drained);
-	visit_phase(set, SESSION_HALF_CLOSED, finish_drained);
+	visit_phase(set, SESSION_RELAYING, relay_drain);
 }
 
 void session_set_close(struct session_set *set)
@@ -151,6 +146,20 @@ static struct session *session_new(struct session_set *set, const struct config_
 	return session;
 }
 
+static void refuse_at_limit(struct session_set *set, const struct addr *peer)
+{
+	char text[ADDR_TEXT_MAX];
+	uint64_t held_back;
+
+	metrics_count(set->house.metrics, METRIC_LIMIT_MAX_SESSIONS);
+	if (log_bound_admits(&set->refusals, timeouts_now_ms(), &held_back)) {
+		addr_format(peer, text);
+		log_warn("client refused", log_text("client", text),
+			 log_text("detail", "max_sessions is reached"),
+			 log_number("held_back", (int64_t)held_back));
+	}
+}
+
 void session_accept(struct session_set *set, const struct config_listener *listener, int fd,
 		    const struct addr *peer)
 {
@@ -159,7 +168,7 @@ void session_accept(struct session_set *set, const struct config_listener *liste
 
 	metrics_count(set->house.metrics, METRIC_SESSIONS_ACCEPTED);
 	if (!limit_take(set->house.limit)) {
-		metrics_count(set->house.metrics, METRIC_LIMIT_MAX_SESSIONS);
+		refuse_at_limit(set, peer);
 		close(fd);
 		return;
 	}

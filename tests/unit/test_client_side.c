@@ -319,7 +319,7 @@ static void test_login_timeout(void **state)
 	(void)state;
 	session_rig_open(&rig, &options);
 	connect_greeted(&rig, &client);
-	while (rig_count(&rig, SESSION_GREETED) == 1) {
+	while (rig_count(&rig, SESSION_GREETED) + rig_count(&rig, SESSION_REFUSING) == 1) {
 		rig_say(&rig, &client, "a NOOP\r\nb LOGIN nounix x\r\n");
 		rig_hear(&client);
 		assert_true(timeouts_now_ms() < accepted_ms + 30000);
