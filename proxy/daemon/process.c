@@ -5,6 +5,7 @@
 #include "daemon/process.h"
 
 #include <ev.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <signal.h>
@@ -38,6 +39,8 @@ struct process {
 	struct ev_signal on_term;
 	struct ev_signal on_int;
 	struct ev_signal on_hangup;
+	struct ev_signal on_user1;
+	struct ev_signal on_user2;
 	struct ev_timer deadline;
 	struct worker **workers;
 	unsigned worker_count;
@@ -93,12 +96,13 @@ static void on_terminate(struct ev_loop *loop, struct ev_signal *signal, int eve
 	set_deadline(process, seconds);
 }
 
-static void on_hangup(struct ev_loop *loop, struct ev_signal *signal, int events)
+/* Operators' habits must not end the sessions of a version that does not know them yet. */
+static void on_other_signal(struct ev_loop *loop, struct ev_signal *signal, int events)
 {
 	(void)loop;
-	(void)signal;
 	(void)events;
-	log_warn("SIGHUP ignored", log_text("detail", "this version reads its configuration once"));
+	log_warn("signal ignored", log_number("signal", signal->signum),
+		 log_text("detail", "this version neither reloads nor hands over"));
 }
 
 static void on_letter(struct mailbox *mailbox, enum letter letter)
@@ -174,12 +178,16 @@ static bool load_tls(struct process *process, struct error *error)
 
 static unsigned count_workers(const struct config *config)
 {
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t processors;
 
 	if (config->process.workers > 0) {
 		return config->process.workers;
 	}
-	return processors > 0 ? (unsigned)processors : 1;
+	/* Those that this process may use: a container often has a few of many. */
+	if (sched_getaffinity(0, sizeof(processors), &processors) != 0) {
+		return 1;
+	}
+	return (unsigned)CPU_COUNT(&processors);
 }
 
 static bool set_limit(struct process *process, struct error *error)
@@ -282,7 +290,9 @@ static bool prepare(struct process *process, struct error *error)
 	ev_timer_init(&process->deadline, on_deadline, 0.0, 0.0);
 	watch_signal(process, &process->on_term, SIGTERM, on_terminate);
 	watch_signal(process, &process->on_int, SIGINT, on_terminate);
-	watch_signal(process, &process->on_hangup, SIGHUP, on_hangup);
+	watch_signal(process, &process->on_hangup, SIGHUP, on_other_signal);
+	watch_signal(process, &process->on_user1, SIGUSR1, on_other_signal);
+	watch_signal(process, &process->on_user2, SIGUSR2, on_other_signal);
 	process->worker_count = count_workers(process->config);
 	/* The key is read, and low ports are bound, while the process still may. */
 	if (!set_limit(process, error) || !load_tls(process, error) ||
