@@ -26,6 +26,7 @@ enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_IMPLICIT };
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_LOGFMT, CONFIG_LOG_JSON };
 enum config_source { CONFIG_SOURCE_REDIS, CONFIG_SOURCE_STATIC };
+enum config_unknown { CONFIG_UNKNOWN_REJECT };
 enum config_user_case { CONFIG_USER_LOWER, CONFIG_USER_KEEP };
 enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 
@@ -86,6 +87,7 @@ struct config_routing {
 	enum config_source source;
 	char *lookup; /* checked: reads only, has a placeholder, words with single spaces */
 	enum config_user_case user_case;
+	enum config_unknown unknown;
 	char *default_domain;
 	struct config_user *users; /* sorted by name */
 	size_t user_count;
