@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -87,11 +88,11 @@ static void on_terminate(struct ev_loop *loop, struct ev_signal *signal, int eve
 	(void)loop;
 	(void)events;
 	if (signal->signum == SIGINT || process->stage != LETTER_COUNT) {
-		log_info("stopping", log_number("signal", signal->signum));
+		log_info("stopping", log_text("signal", sigabbrev_np(signal->signum)));
 		post_all(process, LETTER_STOP);
 		return;
 	}
-	log_info("draining", log_number("signal", signal->signum));
+	log_info("draining", log_text("signal", sigabbrev_np(signal->signum)));
 	post_all(process, LETTER_DRAIN);
 	set_deadline(process, seconds);
 }
@@ -101,7 +102,7 @@ static void on_other_signal(struct ev_loop *loop, struct ev_signal *signal, int 
 {
 	(void)loop;
 	(void)events;
-	log_warn("signal ignored", log_number("signal", signal->signum),
+	log_warn("signal ignored", log_text("signal", sigabbrev_np(signal->signum)),
 		 log_text("detail", "this version neither reloads nor hands over"));
 }
 

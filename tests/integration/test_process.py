@@ -189,12 +189,13 @@ def test_sigterm_while_backends_and_redis_are_silent(start_gatepost, fb1, fake_r
     assert gatepost.wait() == 0
 
 
-def test_sighup_does_no_harm(start_gatepost, fb1):
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_other_signals_do_no_harm(start_gatepost, fb1, number):
     gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"})
     with gatepost.connect() as client:
         client.login()
-        gatepost.signal(signal.SIGHUP)
-        gatepost.wait_for_log("SIGHUP")
+        gatepost.signal(number)
+        gatepost.wait_for_log(f"signal={number.name.removeprefix('SIG')} ")
         client.assert_usable()
 
 
