@@ -132,6 +132,15 @@ class Gatepost:
         """How many file descriptors it holds."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def resting_descriptors(self):
+        """The same, once it has not changed for a while: each worker has reached Redis, and the
+        probes that waited for the listeners are gone."""
+        seen = [self.descriptors()]
+        while len(seen) < 5 or len(set(seen[-5:])) > 1:
+            time.sleep(0.1)
+            seen.append(self.descriptors())
+        return seen[-1]
+
     def resident_kib(self):
         return int(re.search(r"VmRSS:\s+(\d+)", self._proc("status"))[1])
 

@@ -98,7 +98,7 @@ def test_c98_route_back_to_ourselves(start_gatepost, fake_redis, fb1, host):
     gatepost = start_gatepost({"FB1": fb1.address}, redis=fake_redis.url)
     fake_redis.values = {"gatepost:route:u1": f"imap://{host}:{gatepost.port}",
                          "gatepost:route:u2": "FB1"}
-    descriptors = gatepost.descriptors()
+    descriptors = gatepost.resting_descriptors()
     with gatepost.connect() as client:
         lines = client.command("a", "LOGIN u1 pw")
         assert statuses(lines) == ["a NO"]
@@ -116,7 +116,7 @@ def test_c98_two_proxies_in_a_circle(start_gatepost, fake_redis, by):
     fake_redis.values = {"gatepost:route:u1": second_address}
     first = start_gatepost({"second": f"127.0.0.1:{port}"}, redis=fake_redis.url)
     second = start_gatepost({"first": f"127.0.0.1:{first.port}"}, {"u1": "first"}, port=port)
-    descriptors = first.descriptors(), second.descriptors()
+    descriptors = first.resting_descriptors(), second.resting_descriptors()
     with first.connect() as client:
         started = time.monotonic()
         client.send(b"a LOGIN u1 pw\r\n")

@@ -140,7 +140,7 @@ def test_c54_nothing_is_kept_of_exchanges_that_end_early(proxy):
         run_threads(20, lambda _: cancel_many(proxy, 50))
         run_threads(20, lambda _: drop_many(proxy, 50))
 
-    descriptors = proxy.descriptors()
+    descriptors = proxy.resting_descriptors()
     round_of_all()
     wait_until(lambda: proxy.descriptors() <= descriptors, what="descriptors back")
     resident = proxy.resident_kib()

@@ -70,7 +70,7 @@ def test_c84_name_that_does_not_resolve(client):
 
 def test_c84_thousand_logins_to_a_dead_backend(proxy):
     """50 clients with 20 logins each: none is forgotten, and no descriptor stays behind."""
-    descriptors = proxy.descriptors()
+    descriptors = proxy.resting_descriptors()
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(proxy.connect()) for _ in range(50)]
         for client in clients:
@@ -303,7 +303,7 @@ def test_failure_is_logged_with_its_reason(client, proxy):
 def test_client_that_leaves_while_the_backend_is_silent(proxy, fb1):
     """IMAP.md 1.7: everything is cancelled, and the backend's socket closed."""
     fb1.script = silent_from_the_start
-    descriptors = proxy.descriptors()
+    descriptors = proxy.resting_descriptors()
     for tls in (True, False):
         client = proxy.connect(tls=tls)
         client.send(b"a LOGIN u1 pw\r\n")

@@ -413,7 +413,7 @@ def test_c124_client_resets_during_a_download(proxy, fb1):
         client.reset()
 
     fb1.session = flood
-    descriptors = proxy.descriptors()
+    descriptors = proxy.resting_descriptors()
     rounds_of_resets(proxy, 500, work)
     wait_until(lambda: len(fb1.connections) == 500, what="all connections")
     wait_until(lambda: proxy.descriptors() <= descriptors, 5, "descriptors back")
@@ -441,7 +441,7 @@ def test_c124_backend_resets_during_an_upload(proxy, fb1):
                     client.receive(timeout=0)
 
     fb1.session = session
-    descriptors = proxy.descriptors()
+    descriptors = proxy.resting_descriptors()
     rounds_of_resets(proxy, 500, work)
     wait_until(lambda: proxy.descriptors() <= descriptors, 10, "descriptors back")
 
