@@ -5,6 +5,7 @@ import os
 import pathlib
 import pwd
 import grp
+import random
 import shutil
 import signal
 import socket
@@ -17,10 +18,20 @@ AS_ROOT = os.geteuid() == 0
 PASSWORD = "pw"
 
 
-def free_port():
-    """A TCP port of 127.0.0.1 that nobody uses at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+def free_port(given=set()):
+    """A TCP port of 127.0.0.1 that nobody uses, that was not given before, and that no outgoing
+    connection will get by chance: below the range that the kernel takes those from."""
+    lowest = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(min(10000, lowest // 2), lowest)
+        if port in given:
+            continue
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        given.add(port)
+        return port
 
 
 def wait_until(condition, seconds=10, what="condition"):
