@@ -22,8 +22,6 @@
 #include "route_value_internal.h"
 #include "routing/backend.h"
 
-/* At most one warning about unusable routes in so long, per worker. */
-
 struct known_backend {
 	struct backend *backend;
 	UT_hash_handle hh;
