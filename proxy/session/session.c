@@ -138,10 +138,9 @@ void session_shed_login(struct session *session)
 	if (login == NULL) {
 		return;
 	}
-	upstream_free(login->upstream);
+	stop_login(login);
 	preauth_free(login->preauth);
 	buffer_done(&login->input);
-	buffer_done(&login->backend_input);
 	free(login);
 	session->login = NULL;
 }
@@ -197,7 +196,6 @@ void session_finish(struct session *session, enum close_reason reason, enum stre
 	uint64_t close_timeout_ms = session->set->house.config->limits.close_timeout_ms;
 
 	stream_close(&session->upstream);
-	stop_login(session->login);
 	session_shed_login(session);
 	session->reason = (uint8_t)reason;
 	session_enter(session, SESSION_CLOSING, session_after(close_timeout_ms));
