@@ -112,6 +112,7 @@ void session_set_finish(struct session_set *set)
 	for (unsigned phase = SESSION_ROUTING; phase <= SESSION_AUTHENTICATING; phase++) {
 		visit_phase(set, (enum session_phase)phase, client_side_drain);
 	}
+	visit_phase(set, SESSION_REFUSING, client_side_answer);
 	visit_phase(set, SESSION_RELAYING, relay_drain);
 }
 
