@@ -391,8 +391,32 @@ static void test_finish_says_bye_during_a_login(void **state)
 	}
 }
 
-/* After the hand-off there is never a byte of ours. */
-/* The backend hears of the end first; the client when the backend has nothing more to say. */
+/* A login that is refused after draining has begun. */
+static void test_finish_answers_a_waiting_refusal(void **state)
+{
+	struct session_rig rig;
+	struct rig_peer client;
+	struct rig_peer backend;
+
+	(void)state;
+	session_rig_open(&rig, &patient);
+	rig_reach(&rig, SESSION_AUTHENTICATING, &client, &backend);
+	session_set_drain(&rig.set);
+	rig_say(&rig, &backend, "G1 NO [AUTHENTICATIONFAILED] no\r\n");
+	rig_expect_end(&rig, &backend);
+	assert_int_equal(rig_count(&rig, SESSION_REFUSING), 1);
+	session_set_finish(&rig.set);
+	rig_expect_only(&rig, &client,
+			"a NO [AUTHENTICATIONFAILED] Authentication failed.\r\n"
+			"* BYE [UNAVAILABLE] Server shutting down.\r\n");
+	rig_expect_end(&rig, &client);
+	rig_forget(&client);
+	rig_forget(&backend);
+	rig_wait_gone(&rig);
+	session_rig_close(&rig);
+}
+
+/* After the hand-off there is never a byte of ours. The backend hears of the end first; the client when the backend has nothing more to say. */
 static void test_finish_ends_relays_without_a_word(void **state)
 {
 	static const enum session_phase phases[] = {SESSION_RELAYING, SESSION_HALF_CLOSED};
@@ -629,6 +653,7 @@ int main(void)
 		cmocka_unit_test(test_login_while_draining),
 		cmocka_unit_test(test_accept_while_draining),
 		cmocka_unit_test(test_finish_says_bye_during_a_login),
+		cmocka_unit_test(test_finish_answers_a_waiting_refusal),
 		cmocka_unit_test(test_finish_ends_relays_without_a_word),
 		cmocka_unit_test(test_handshake_timeout),
 		cmocka_unit_test(test_close_timeout),
