@@ -14,6 +14,8 @@
 
 #include "base/addr.h"
 #include "base/base.h"
+#include "base/cidr.h"
+#include "base/secret.h"
 
 /* Bounds of the file itself, of what may be repeated in it, of the words of a lookup command, and
  * of a user name once it is normalised. */
@@ -22,7 +24,9 @@
 #define CONFIG_LOOKUP_WORDS_MAX 16
 #define CONFIG_USER_MAX         255
 
-enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_IMPLICIT };
+enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
+enum config_login { CONFIG_LOGIN_SAME, CONFIG_LOGIN_LOGIN, CONFIG_LOGIN_PLAIN };
+enum config_client_name { CONFIG_CLIENT_NAME_EMAIL, CONFIG_CLIENT_NAME_CN };
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_LOGFMT, CONFIG_LOG_JSON };
 enum config_source { CONFIG_SOURCE_REDIS, CONFIG_SOURCE_STATIC };
@@ -42,10 +46,25 @@ struct config_log {
 	enum config_log_format format;
 };
 
+struct config_texts {
+	char **texts;
+	size_t count;
+};
+
+struct config_networks {
+	struct cidr *networks;
+	size_t count;
+};
+
 struct config_listener {
 	struct endpoint address; /* ENDPOINT_IP or ENDPOINT_UNIX */
 	enum config_tls tls;
 	bool allow_plaintext;
+	bool proxy_protocol;
+	struct config_networks trusted;
+	unsigned mechanisms; /* set of SASL_BIT that may be offered */
+	char *capabilities;  /* atoms announced before login; "" = what the backends have in common
+			      */
 };
 
 /* struct config_place is where the file says something, so that who reads on may name it. */
@@ -57,15 +76,22 @@ struct config_place {
 struct config_certificate {
 	char *chain; /* path of a PEM file: leaf first */
 	char *key;   /* path of a PEM file */
+	struct config_texts names; /* none: those in the certificate */
+	char *ocsp;                /* path of a DER file, "" = none */
 	struct config_place chain_place;
 	struct config_place key_place;
+	struct config_place ocsp_place;
 };
 
 struct config_tls_front {
 	enum config_tls_version min_version;
 	bool alpn;
 	bool tickets;
-	struct config_certificate *certificates; /* in this version at most one */
+	uint64_t ticket_lifetime_ms;
+	char *client_ca; /* path of a PEM file, "" = clients are not asked for certificates */
+	enum config_client_name client_name;
+	struct config_place client_ca_place;
+	struct config_certificate *certificates; /* the first serves where no name fits */
 	size_t certificate_count;
 };
 
@@ -89,6 +115,8 @@ struct config_routing {
 	enum config_user_case user_case;
 	enum config_unknown unknown;
 	char *default_domain;
+	char *url_ca; /* path of a PEM file, "" = the system's */
+	struct config_place url_ca_place;
 	struct config_user *users; /* sorted by name */
 	size_t user_count;
 };
@@ -96,10 +124,24 @@ struct config_routing {
 struct config_backend {
 	char *name; /* letters, digits, '-', '_' and '.': never mistaken for a URL */
 	struct endpoint address;
+	enum config_tls tls;
+	bool verify;
+	char *ca;           /* path of a PEM file, "" = the system's */
+	char *server_name;  /* "" = the host of the address */
+	char *client_chain; /* path of a PEM file, "" = none */
+	char *client_key;   /* path of a PEM file */
+	bool send_proxy;
 	bool send_id;
 	bool ask_capability;
+	enum config_login login;
+	char *user;        /* template */
+	char *master_user; /* "" = none */
+	struct secret master_password;
 	uint64_t connect_timeout_ms;
 	uint64_t login_timeout_ms; /* greeting, and then the login, each at most so long */
+	struct config_place ca_place;
+	struct config_place client_chain_place;
+	struct config_place client_key_place;
 };
 
 struct config_limits {
@@ -107,7 +149,14 @@ struct config_limits {
 	uint64_t login_timeout_ms;     /* from accept to a login, whatever the client sends */
 	uint64_t close_timeout_ms; /* to flush and linger, and the rest of a half-closed session */
 	uint64_t peer_timeout_ms;  /* TCP: a peer that acknowledges nothing for so long is gone */
-	uint64_t preauth_line;     /* bytes */
+	uint64_t preauth_line;     /* bytes, of a command */
+	uint64_t sasl_line;        /* bytes, of a line of an AUTHENTICATE */
+	unsigned sasl_lines;       /* lines longer than 8 KiB that a worker keeps at a time */
+	uint64_t literal;          /* bytes, of a literal of LOGIN */
+	unsigned tag;              /* octets */
+	unsigned id_pairs;
+	unsigned bad_commands; /* in a row; three times as many in all */
+	unsigned commands;     /* before the login */
 	uint64_t failure_delay_ms; /* a refused login is answered so long after it was asked */
 	unsigned login_failures;   /* on one connection, then BYE */
 };

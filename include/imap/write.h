@@ -18,10 +18,17 @@ struct credentials;
 /* Longest literal that LITERAL- lets us send without waiting (RFC 7888 section 5). */
 #define WRITE_LITERAL_MINUS_MAX 4096
 
+/* enum write_form is how a password is said. */
+enum write_form {
+	WRITE_BEST,  /* the best of the two that the backend offers */
+	WRITE_LOGIN, /* the command LOGIN */
+	WRITE_PLAIN, /* AUTHENTICATE PLAIN */
+};
+
 /* struct write_offer is what a backend's capabilities say of ways to log in. */
 struct write_offer {
 	bool sasl_ir;
-	bool auth_plain;
+	unsigned mechanisms; /* set of SASL_BIT */
 	bool literal_plus;
 	bool literal_minus;
 	bool login_disabled;
@@ -35,20 +42,23 @@ enum write_step {
 	WRITE_DONE,
 };
 
-/* struct write_login is one login command on its way: AUTHENTICATE PLAIN with initial response,
- * AUTHENTICATE PLAIN that waits for `+`, or LOGIN, in this order of preference. Each argument of
+/* struct write_login is one login command on its way: AUTHENTICATE with initial response,
+ * AUTHENTICATE that waits for `+`, or (a password only) LOGIN, in this order of preference. `form`
+ * allows a password one of them only. Each argument of
  * LOGIN is a quoted string if all its octets are 0x20 to 0x7E, else a literal: `{n+}` where the
  * backend takes it, else `{n}` that waits for `+`. Holds no secret of its own: the credentials are
  * borrowed. */
 struct write_login {
 	const struct credentials *credentials;
 	struct write_offer offer;
+	enum write_form form;
 	enum write_step step;
 };
 
 enum write_fault {
 	WRITE_FINE,
-	WRITE_LOGIN_DISABLED, /* LOGINDISABLED, and no AUTH=PLAIN */
+	WRITE_LOGIN_DISABLED, /* LOGINDISABLED, and no AUTH=PLAIN, or the form is not offered */
+	WRITE_MECHANISM,      /* the backend does not offer the mechanism of a token or exchange */
 	WRITE_OWNER,          /* an authorisation identity, which LOGIN cannot carry */
 	WRITE_CONTROL,        /* NUL, CR, LF or their kin in a name or password */
 };
@@ -57,7 +67,7 @@ enum write_fault {
  * is unchanged and the login must not be written. */
 must_use enum write_fault write_login_start(struct write_login *login,
 					    const struct credentials *credentials,
-					    const struct write_offer *offer);
+					    const struct write_offer *offer, enum write_form form);
 
 /* write_login_is_single tells whether the whole command leaves at once, without waiting for `+`. */
 bool write_login_is_single(const struct write_login *login);

@@ -22,15 +22,18 @@
 #include "base/addr.h"
 #include "base/base.h"
 #include "base/error.h"
+#include "core/config.h"
 #include "net/stream_loop.h"
 
 struct ssl_st;
 struct ssl_ctx_st;
 struct stream;
+struct tls_peer;
 
 /* struct stream_events is how a stream speaks to its owner. Every function may close the stream. */
 struct stream_events {
-	/* Connected, and the TLS handshake is over: reading and writing are allowed. */
+	/* Connected, or the TLS handshake is over: reading and writing are allowed. Called once for
+	 * each. */
 	void (*ready)(struct stream *stream);
 	/* Bytes, or the end, can be read: call stream_read. Level-triggered: comes again while
 	 * something is left. */
@@ -41,6 +44,8 @@ struct stream_events {
 	 * stream and connect it anew; otherwise it is closed when this returns. */
 	void (*failed)(struct stream *stream, const struct error *why);
 };
+
+#define STREAM_CERTIFIED_USER_MAX 255
 
 enum stream_phase {
 	STREAM_CLOSED, /* the zero state */
@@ -89,6 +94,18 @@ struct stream_target {
 must_use bool stream_connect(struct stream *stream, struct stream_loop *shared,
 			     const struct stream_target *target, const struct stream_events *events,
 			     struct error *error);
+
+/* stream_start_tls makes an open stream TLS's server. Its first bytes are `length` bytes at `early`,
+ * which the owner has read already; then come those of the socket. `ready` or `failed` follows,
+ * never before it returns. False when memory ran out. */
+must_use bool stream_start_tls(struct stream *stream, struct ssl_ctx_st *context, const void *early,
+			       size_t length);
+
+/* stream_start_tls_client makes an open stream TLS's client. What the peer sent before and nobody
+ * has read is an attack (it came in the clear): the handshake fails on it. `ready` or `failed`
+ * follows, never before it returns; `failed` also where the peer's certificate does not verify.
+ * `peer` is borrowed for the call but for its session, which lives as long as the stream. */
+must_use bool stream_start_tls_client(struct stream *stream, const struct tls_peer *peer);
 
 enum stream_read_result {
 	STREAM_READ_BYTES, /* *count > 0 bytes were read */
@@ -145,5 +162,11 @@ const char *stream_tls_version(const struct stream *stream);
 const char *stream_tls_cipher(const struct stream *stream);
 const char *stream_tls_server_name(const struct stream *stream);
 bool stream_tls_resumed(const struct stream *stream);
+
+/* stream_tls_certified_user writes whom the client's certificate names (tls.client_name). False
+ * where it showed none, or none that names somebody: the name is 1 to 255 octets of UTF-8 without
+ * control characters, and stands there once. */
+bool stream_tls_certified_user(const struct stream *stream, enum config_client_name which,
+			       char user[STREAM_CERTIFIED_USER_MAX + 1]);
 
 #endif

@@ -14,12 +14,14 @@
 #include "routing/redis.h"
 
 struct backend;
+struct capability_offer;
 struct metrics;
 struct resolver;
 struct route_query;
 struct router;
 struct stream_loop;
 struct timeouts;
+struct tls_client;
 
 /* Longest normalised user name. */
 #define ROUTE_USER_MAX CONFIG_USER_MAX
@@ -31,10 +33,12 @@ enum route_result {
 };
 
 /* struct route_answer: `backend` comes with one reference that the receiver owns (ROUTE_FOUND
- * only); `why` is a sentence for the log (ROUTE_UNAVAILABLE only), borrowed for the call. */
+ * only); `mailbox` is the name that the route gives the user there, NULL where it gives none,
+ * borrowed for the call; `why` is a sentence for the log (ROUTE_UNAVAILABLE only), borrowed for the call. */
 struct route_answer {
 	enum route_result result;
 	struct backend *backend;
+	const char *mailbox;
 	const char *why;
 };
 
@@ -55,6 +59,9 @@ struct router_settings {
 	struct timeouts *timeouts;
 	struct resolver *resolver;
 	struct metrics *metrics;
+	struct tls_client *const *tls_clients; /* one for each backend of the configuration, NULL
+						* where it has no TLS */
+	struct tls_client *url_tls_client;     /* for backends that a URL names */
 };
 
 /* router_new begins to connect to Redis where it is asked at all. NULL, and `error`, when memory
@@ -66,6 +73,15 @@ must_use struct router *router_new(const struct router_settings *settings, struc
  * is asked first, then the source. A name without a routing key is an unknown one. */
 void route_ask(struct router *router, struct route_query *query, const char *user,
 	       route_callback_t *callback);
+
+/* route_offer is what all backends offer before login that were heard of so far; those of the
+ * configuration are asked when the router begins, and each login tells anew. Valid as long as the
+ * router; what it holds changes as it learns. */
+const struct capability_offer *route_offer(const struct router *router);
+
+/* route_learn keeps what a backend was just seen to offer. */
+void route_learn(struct router *router, struct backend *backend,
+		 const struct capability_offer *offer);
 
 /* route_cancel: the callback will not be called. Nothing happens if nothing is being asked. */
 void route_cancel(struct route_query *query);
