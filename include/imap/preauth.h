@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/base.h"
 
@@ -34,6 +35,7 @@ struct preauth_limits {
 struct preauth_ration {
 	unsigned taken;
 	unsigned most;
+	uint64_t refused; /* lines for which there was no place */
 };
 
 #define PREAUTH_SHORT_LINE 8192
