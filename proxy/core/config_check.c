@@ -71,7 +71,7 @@ static void check_listeners(struct checking *checking)
 	bool told = certificates != NULL;
 
 	if (array == NULL || (array->kind == TOML_ARRAY && array->child_count == 0)) {
-		faults_add(checking->faults, (struct toml_place){1, 1},
+		faults_add(checking->faults, (struct config_place){1, 1},
 			   "no [[listener]]; add one "
 			   "with address = \"0.0.0.0:993\"");
 		return;
