@@ -11,6 +11,19 @@
 #include "base/base.h"
 #include "base/secret.h"
 
+/* enum sasl_mechanism is by which mechanism credentials are said. */
+enum sasl_mechanism {
+	SASL_PLAIN, /* and every other way to say a user name with a password */
+	SASL_LOGIN,
+	SASL_XOAUTH2,
+	SASL_OAUTHBEARER,
+	SASL_EXTERNAL,
+	SASL_SCRAM_SHA_1,
+	SASL_SCRAM_SHA_256,
+	SASL_SCRAM_SHA_512,
+	SASL_MECHANISM_COUNT
+};
+
 /* RFC 4616 section 2 lets each of authzid, authcid and passwd be 255 octets; no name is longer.
  * A password may fill a literal. */
 #define CREDENTIALS_USER_MAX     255
@@ -52,7 +65,8 @@ struct credentials_claim {
 };
 
 /* credentials_set checks and copies. An owner equal to the user counts as none (RFC 4616 section
- * 2). The credentials are unchanged unless the answer is CREDENTIALS_FINE. */
+ * 2); a token speaks for nobody else, and EXTERNAL has no secret: otherwise CREDENTIALS_MALFORMED.
+ * The credentials are unchanged unless the answer is CREDENTIALS_FINE. */
 must_use enum credentials_fault credentials_set(struct credentials *credentials,
 						const struct credentials_claim *claim);
 
