@@ -15,18 +15,6 @@
 
 struct buffer;
 
-enum sasl_mechanism {
-	SASL_PLAIN, /* and every other way to say a user name with a password */
-	SASL_LOGIN,
-	SASL_XOAUTH2,
-	SASL_OAUTHBEARER,
-	SASL_EXTERNAL,
-	SASL_SCRAM_SHA_1,
-	SASL_SCRAM_SHA_256,
-	SASL_SCRAM_SHA_512,
-	SASL_MECHANISM_COUNT
-};
-
 /* Sets of mechanisms are sums of SASL_BIT. A token or an exchange means something to the backend
  * alone, so those can be offered only where every backend takes them. */
 #define SASL_BIT(mechanism) (1U << (mechanism))
@@ -37,7 +25,7 @@ enum sasl_mechanism {
 	(SASL_BIT(SASL_SCRAM_SHA_1) | SASL_BIT(SASL_SCRAM_SHA_256) | SASL_BIT(SASL_SCRAM_SHA_512))
 
 /* Longest bearer token, in octets. */
-#define SASL_TOKEN_MAX 16384
+#define SASL_TOKEN_MAX CREDENTIALS_SECRET_MAX
 
 /* sasl_name is the registered name, "SCRAM-SHA-256". */
 const char *sasl_name(enum sasl_mechanism mechanism);
