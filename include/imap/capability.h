@@ -45,12 +45,14 @@ struct capability_front {
 
 /* capability_append_preauth appends the list before login, without the word CAPABILITY: the one
  * source of greeting and CAPABILITY reply. IMAP4rev1 LITERAL- SASL-IR ID, then the atoms, then
- * STARTTLS, LOGINDISABLED or AUTH=... as they apply. */
+ * STARTTLS, and AUTH=... where secrets are allowed. LOGINDISABLED where they are not, or where no
+ * mechanism of SASL_PASSWORDS works: LOGIN is one more way to say a password. */
 void capability_append_preauth(struct buffer *out, const struct capability_front *front);
 
 /* capability_check_atoms tells whether an operator may have these atoms announced: each is an atom,
- * and none is the proxy's own business or one that it cannot keep (AUTH=*, STARTTLS, LOGINDISABLED,
- * LITERAL+, COMPRESS=*, UNAUTHENTICATE, LOGIN-REFERRALS). On failure `error` names it. */
+ * and none is the proxy's own business (IMAP4rev1, LITERAL-, SASL-IR, ID) or one that it cannot
+ * keep (AUTH=*, STARTTLS, LOGINDISABLED, LITERAL+, COMPRESS=*, UNAUTHENTICATE, LOGIN-REFERRALS,
+ * X-*PROXY*). Single spaces stand between them; none at all is fine. On failure `error` names it. */
 must_use bool capability_check_atoms(const char *atoms, struct error *error);
 
 /* capability_append_filtered appends those atoms of a backend's list that hold behind a proxy,
