@@ -23,13 +23,14 @@ struct cidr {
 
 /* cidr_parse reads "10.0.0.0/8", "2001:db8::/32", a single address, or "unix". On failure `error`
  * says what would be right: also where a bit behind the prefix is set, since one of the two is then
- * a slip. */
+ * a slip; and where an IPv6 network is of mapped IPv4 addresses, which count as IPv4. */
 must_use bool cidr_parse(struct cidr *cidr, const char *text, struct error *error);
 
 /* cidr_contains tells whether the address, its port apart, lies in one of `count` networks. An IPv4
  * network holds no IPv6 address, and the reverse. */
 bool cidr_contains(const struct cidr *networks, size_t count, const struct addr *addr);
 
+/* cidr_format writes it as cidr_parse reads it; a single address without its bits. */
 void cidr_format(const struct cidr *cidr, char text[CIDR_TEXT_MAX]);
 
 #endif
