@@ -18,7 +18,8 @@ struct buffer;
 must_use bool template_check(const char *template, struct error *error);
 
 /* template_expand appends the template for `user`: {local} is what stands before the last '@' (all
- * of it where there is none), {domain} what stands behind it (nothing where there is none). */
+ * of it where there is none), {domain} what stands behind it (nothing where there is none). Other
+ * braces stand for themselves, and so do those of the user. */
 void template_expand(struct buffer *out, const char *template, const char *user);
 
 #endif

@@ -180,7 +180,7 @@ static void test_fault_lookup(void **state)
 		 "f:5:10: \"lookup\" begins with \"GETDEL\", but must be a command that only "
 		 "reads: GET, HGET, GETRANGE or LINDEX\n"},
 		{LISTENER "[routing]\nlookup = \"GET route\"\n",
-		 "f:5:10: \"lookup\" asks the same for everybody: write {user}, {local} or "
+		 "f:5:10: \"lookup\" is the same for everybody: write {user}, {local} or "
 		 "{domain} where the user belongs\n"},
 		{LISTENER "[routing]\nlookup = \"GET {usr}\"\n",
 		 "f:5:10: \"lookup\" has \"{usr}\", but only {user}, {local} and {domain} are "
