@@ -26,7 +26,7 @@ struct buffer;
 enum proxy_header_verdict {
 	PROXY_HEADER_MORE, /* so far it is one, but not whole */
 	PROXY_HEADER_DONE,
-	PROXY_HEADER_BAD,  /* it is none, or one that must not be believed; say why in the log */
+	PROXY_HEADER_BAD, /* it is none, or one that must not be believed; say why in the log */
 };
 
 /* struct proxy_header is what it says. `local` (LOCAL, or UNKNOWN, or an address family that is
@@ -41,8 +41,10 @@ struct proxy_header {
 
 /* proxy_header_read reads a header at the start of `bytes`. DONE: `header` is filled, and `size` is
  * how many bytes it took. BAD: `why` is a sentence for the log, static text. A checksum
- * (PP2_TYPE_CRC32C) is verified, unknown TLVs are passed over, a TLV that reaches past the end makes
- * the header BAD, as does a version, command or length that the specification does not have. */
+ * (PP2_TYPE_CRC32C) is verified, unknown TLVs are passed over, a TLV that reaches past the end
+ * makes the header BAD, as does a version, command, family or length that the specification does
+ * not have, datagrams, and an authority, checksum or PP2_TYPE_SSL that is said twice. What a LOCAL
+ * header holds is passed over unread (section 2.2). */
 enum proxy_header_verdict proxy_header_read(struct proxy_header *header, const void *bytes,
 					    size_t length, size_t *size, const char **why);
 
@@ -57,7 +59,7 @@ struct proxy_header_client {
 };
 
 /* proxy_header_write appends a header of version 2. Addresses of different families are both
- * written as IPv6. */
+ * written as IPv6. An authority or unique id that is too long or not printable is left out. */
 void proxy_header_write(struct buffer *out, const struct proxy_header_client *client);
 
 #endif
