@@ -23,11 +23,12 @@
 
 /* struct backend: read-only for sessions but for the references and the TLS session. */
 struct backend {
-	char *name; /* the configured name, or the URL without its options */
+	char *name; /* the configured name, or scheme, host and port of the URL */
 	struct endpoint address;
 	enum config_tls tls;
 	struct tls_client *tls_client; /* borrowed; NULL where tls is none */
-	char *server_name;             /* whom its certificate must name */
+	char *server_name;             /* whom its certificate must name; "" for a Unix socket
+					* where the configuration names nobody */
 	struct tls_session tls_session;
 	bool send_proxy;
 	bool send_id;
@@ -44,8 +45,8 @@ struct backend {
 
 /* backend_new copies what the configuration says; backend_new_at makes one for the address of a
  * URL, without ID or PROXY header since nothing says that it is trusted. `tls_client` is what it is
- * spoken to with where it has TLS. NULL when memory ran out; otherwise the caller owns one
- * reference. */
+ * spoken to with where it has TLS, and is not looked at elsewhere. NULL when memory ran out;
+ * otherwise the caller owns one reference. */
 must_use struct backend *backend_new(const struct config_backend *config,
 				     struct tls_client *tls_client);
 must_use struct backend *backend_new_at(const struct endpoint *address, enum config_tls tls,
@@ -53,5 +54,10 @@ must_use struct backend *backend_new_at(const struct endpoint *address, enum con
 
 struct backend *backend_ref(struct backend *backend);
 void backend_unref(struct backend *backend);
+
+/* backend_learn keeps what the backend was just seen to offer; true when that is news. What is not
+ * known is ignored. A backend that calls its users otherwise does not get exchanges, whatever it
+ * offers: clients sign the name that they typed. */
+bool backend_learn(struct backend *backend, const struct capability_offer *offer);
 
 #endif
