@@ -34,7 +34,8 @@ enum route_result {
 
 /* struct route_answer: `backend` comes with one reference that the receiver owns (ROUTE_FOUND
  * only); `mailbox` is the name that the route gives the user there, NULL where it gives none,
- * borrowed for the call; `why` is a sentence for the log (ROUTE_UNAVAILABLE only), borrowed for the call. */
+ * borrowed for the call; `why` is a sentence for the log (ROUTE_UNAVAILABLE only), borrowed for the
+ * call. */
 struct route_answer {
 	enum route_result result;
 	struct backend *backend;
@@ -60,8 +61,9 @@ struct router_settings {
 	struct resolver *resolver;
 	struct metrics *metrics;
 	struct tls_client *const *tls_clients; /* one for each backend of the configuration, NULL
-						* where it has no TLS */
-	struct tls_client *url_tls_client;     /* for backends that a URL names */
+						* where it has no TLS; NULL where none has */
+	struct tls_client *url_tls_client;     /* for backends that a URL names; NULL: with TLS they
+						* are not usable */
 };
 
 /* router_new begins to connect to Redis where it is asked at all. NULL, and `error`, when memory
@@ -74,12 +76,14 @@ must_use struct router *router_new(const struct router_settings *settings, struc
 void route_ask(struct router *router, struct route_query *query, const char *user,
 	       route_callback_t *callback);
 
-/* route_offer is what all backends offer before login that were heard of so far; those of the
- * configuration are asked when the router begins, and each login tells anew. Valid as long as the
- * router; what it holds changes as it learns. */
+/* route_offer is what all backends of the configuration offer before login that were heard of so
+ * far; a backend that was not does not count against the others. Where none of them was heard of,
+ * it is what those have in common that URLs named of late. Not known where there is none either.
+ * Valid as long as the router; what it holds changes as it learns. */
 const struct capability_offer *route_offer(const struct router *router);
 
-/* route_learn keeps what a backend was just seen to offer. */
+/* route_learn keeps what a backend was just seen to offer; what is not known is ignored. Cheap
+ * where nothing is news. */
 void route_learn(struct router *router, struct backend *backend,
 		 const struct capability_offer *offer);
 
