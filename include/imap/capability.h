@@ -52,7 +52,8 @@ void capability_append_preauth(struct buffer *out, const struct capability_front
 /* capability_check_atoms tells whether an operator may have these atoms announced: each is an atom,
  * and none is the proxy's own business (IMAP4rev1, LITERAL-, SASL-IR, ID) or one that it cannot
  * keep (AUTH=*, STARTTLS, LOGINDISABLED, LITERAL+, COMPRESS=*, UNAUTHENTICATE, LOGIN-REFERRALS,
- * X-*PROXY*). Single spaces stand between them; none at all is fine. On failure `error` names it. */
+ * X-*PROXY*). Single spaces stand between them; none at all is fine. On failure `error` names it.
+ */
 must_use bool capability_check_atoms(const char *atoms, struct error *error);
 
 /* capability_append_filtered appends those atoms of a backend's list that hold behind a proxy,

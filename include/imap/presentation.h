@@ -21,13 +21,17 @@ struct presentation {
 enum presentation_fault {
 	PRESENTATION_FINE,
 	PRESENTATION_NO_MASTER, /* SASL_EXTERNAL, and no master user to vouch for the client */
+	PRESENTATION_OWNER,     /* SASL_EXTERNAL for somebody else's mailbox: the master user may
+				 * open it, but nobody has said that this client may */
 	PRESENTATION_SIGNED,    /* an exchange, and the user has another name there: what the client
 				 * signs cannot be changed */
 	PRESENTATION_UNUSABLE,  /* the name there would be empty, too long or malformed */
 	PRESENTATION_NO_MEMORY,
 };
 
-/* presentation_make writes into `presented` (zero at first) what the backend gets.
+/* presentation_make writes into `presented` (zero at first) what the backend gets; nothing unless
+ * the answer is PRESENTATION_FINE. The route's mailbox is the name of the owner, or of the user
+ * where there is none; all other names go through the template.
  *
  *	password, token      the same secret under the name there; an owner is renamed too
  *	SCRAM                the same message, and only where no name changes

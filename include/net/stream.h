@@ -14,20 +14,17 @@
 #ifndef GATEPOST_NET_STREAM_H
 #define GATEPOST_NET_STREAM_H
 
-#include <ev.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "base/addr.h"
 #include "base/base.h"
 #include "base/error.h"
 #include "core/config.h"
 #include "net/stream_loop.h"
+#include "net/stream_state.h"
 
-struct ssl_st;
 struct ssl_ctx_st;
-struct stream;
 struct tls_peer;
 
 /* struct stream_events is how a stream speaks to its owner. Every function may close the stream. */
@@ -47,36 +44,6 @@ struct stream_events {
 
 #define STREAM_CERTIFIED_USER_MAX 255
 
-enum stream_phase {
-	STREAM_CLOSED, /* the zero state */
-	STREAM_CONNECTING,
-	STREAM_HANDSHAKE,
-	STREAM_OPEN,
-	STREAM_FAILED, /* while `failed` is called */
-};
-
-/* struct stream is embedded in its owner; fields are the stream's own. */
-struct stream {
-	struct ev_io watcher;
-	struct stream_loop *shared;
-	const struct stream_events *events;
-	struct ssl_st *tls;
-	uint8_t *spill; /* wire bytes to be sent, exact size */
-	uint8_t *held;  /* wire bytes received but not yet wanted by the owner */
-	uint32_t spill_start;
-	uint32_t spill_length;
-	uint32_t held_start;
-	uint32_t held_length;
-	int error_number; /* why sending failed (errno), 0 while it has not */
-	uint8_t phase;    /* enum stream_phase */
-	bool reading;     /* the owner wants `readable` */
-	bool ending;      /* stream_shutdown was called: nothing more is written */
-	bool fin_due;     /* FIN follows when the spill is empty */
-	bool end_seen;    /* the peer's FIN was read from the socket */
-	bool reads_out;   /* see stream_set_reads_out */
-	bool end_told;    /* stream_read has told the owner of the end */
-};
-
 /* stream_accept takes ownership of a connected, non-blocking `fd`. With `context` the server side
  * of a TLS handshake begins; without it the stream is open, and `ready` is called before
  * stream_accept returns. False (fd closed) when memory ran out. */
@@ -95,16 +62,17 @@ must_use bool stream_connect(struct stream *stream, struct stream_loop *shared,
 			     const struct stream_target *target, const struct stream_events *events,
 			     struct error *error);
 
-/* stream_start_tls makes an open stream TLS's server. Its first bytes are `length` bytes at `early`,
- * which the owner has read already; then come those of the socket. `ready` or `failed` follows,
- * never before it returns. False when memory ran out. */
+/* stream_start_tls makes an open stream TLS's server. Its first bytes are `length` bytes at
+ * `early`, which the owner has read already; then come those of the socket. `ready` or `failed`
+ * follows, never before it returns. False when memory ran out. */
 must_use bool stream_start_tls(struct stream *stream, struct ssl_ctx_st *context, const void *early,
 			       size_t length);
 
 /* stream_start_tls_client makes an open stream TLS's client. What the peer sent before and nobody
  * has read is an attack (it came in the clear): the handshake fails on it. `ready` or `failed`
  * follows, never before it returns; `failed` also where the peer's certificate does not verify.
- * `peer` is borrowed for the call but for its session, which lives as long as the stream. */
+ * `peer` is borrowed for the call but for its session, which lives as long as the stream. False as
+ * above. */
 must_use bool stream_start_tls_client(struct stream *stream, const struct tls_peer *peer);
 
 enum stream_read_result {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The floors of the house: who may include whom, and which library lives in which room."""
+import fnmatch
 import os
 import re
 
@@ -11,7 +12,7 @@ PURE = ("base", "imap")
 # header: where it may be included. A trailing * stands for the rest of the name.
 ROOMS_OF_LIBRARIES = {
     "hiredis/": ["routing/redis_codec"],
-    "openssl/": ["net/tls", "net/ticket", "net/stream"],
+    "openssl/": ["net/tls*", "net/ticket", "net/stream*"],
     "toml++/": ["core/toml"],
     "ares.h": ["net/resolver"],
     "ev.h": ["net/*", "routing/*", "session/*", "daemon/*"],
@@ -75,7 +76,7 @@ def may_include(header, room, stem):
         if header == library or (library.endswith("/") and header.startswith(library)):
             for place in places:
                 place_room, place_name = place.split("/")
-                if place_room == room and place_name in ("*", stem):
+                if place_room == room and fnmatch.fnmatchcase(stem, place_name):
                     return True
             return False
     return True

@@ -27,7 +27,7 @@ int tls_line_begin_test(void **state);
 struct tls_line {
 	struct stream_world *world;
 	struct stream_owner owner;
-	struct tls_peer peer;
+	struct test_peer peer;
 };
 
 /* tls_line_begin connects the two, with the context of the world; the handshake is to come. With

@@ -35,7 +35,7 @@
 
 static void on_info(const SSL *tls, int type, int value)
 {
-	struct tls_peer *peer = SSL_get_app_data(tls);
+	struct test_peer *peer = SSL_get_app_data(tls);
 
 	if (type == SSL_CB_READ_ALERT && value >> 8 == SSL3_AL_FATAL) {
 		peer->alert = value & 0xff;
@@ -44,16 +44,16 @@ static void on_info(const SSL *tls, int type, int value)
 
 static int on_session(SSL *tls, SSL_SESSION *session)
 {
-	struct tls_peer *peer = SSL_get_app_data(tls);
+	struct test_peer *peer = SSL_get_app_data(tls);
 
 	SSL_SESSION_free(peer->session);
 	peer->session = session;
 	return 1;
 }
 
-void tls_peer_open(struct tls_peer *peer, int fd, const struct tls_peer_settings *settings)
+void tls_peer_open(struct test_peer *peer, int fd, const struct tls_peer_settings *settings)
 {
-	*peer = (struct tls_peer){.fd = fd, .alert = -1};
+	*peer = (struct test_peer){.fd = fd, .alert = -1};
 	peer->context = SSL_CTX_new(TLS_method());
 	SSL_CTX_set_session_cache_mode(peer->context, SSL_SESS_CACHE_CLIENT);
 	SSL_CTX_sess_set_new_cb(peer->context, on_session);
@@ -82,7 +82,7 @@ void tls_peer_open(struct tls_peer *peer, int fd, const struct tls_peer_settings
 	}
 }
 
-static bool take_from_socket(struct tls_peer *peer)
+static bool take_from_socket(struct test_peer *peer)
 {
 	uint8_t bytes[16384];
 	size_t most = peer->most != 0 && peer->most < sizeof(bytes) ? peer->most : sizeof(bytes);
@@ -102,7 +102,7 @@ static bool take_from_socket(struct tls_peer *peer)
 }
 
 /* What the client's TLS has to say. */
-static void collect(struct tls_peer *peer)
+static void collect(struct test_peer *peer)
 {
 	const uint8_t *bytes;
 	size_t length;
@@ -112,7 +112,7 @@ static void collect(struct tls_peer *peer)
 	BIO_reset(SSL_get_wbio(peer->tls));
 }
 
-static void advance(struct tls_peer *peer)
+static void advance(struct test_peer *peer)
 {
 	uint8_t bytes[16384];
 	int count;
@@ -133,7 +133,7 @@ static void advance(struct tls_peer *peer)
 	collect(peer);
 }
 
-void tls_peer_send(struct tls_peer *peer, size_t count)
+void tls_peer_send(struct test_peer *peer, size_t count)
 {
 	ssize_t sent;
 
@@ -144,7 +144,7 @@ void tls_peer_send(struct tls_peer *peer, size_t count)
 	}
 }
 
-bool tls_peer_pump(struct tls_peer *peer)
+bool tls_peer_pump(struct test_peer *peer)
 {
 	bool moved = take_from_socket(peer);
 	size_t before;
@@ -158,7 +158,7 @@ bool tls_peer_pump(struct tls_peer *peer)
 	return moved;
 }
 
-void tls_peer_write(struct tls_peer *peer, const void *bytes, size_t length, size_t record)
+void tls_peer_write(struct test_peer *peer, const void *bytes, size_t length, size_t record)
 {
 	const uint8_t *rest = bytes;
 
@@ -174,18 +174,18 @@ void tls_peer_write(struct tls_peer *peer, const void *bytes, size_t length, siz
 	collect(peer);
 }
 
-void tls_peer_update(struct tls_peer *peer)
+void tls_peer_update(struct test_peer *peer)
 {
 	assert_true(SSL_key_update(peer->tls, SSL_KEY_UPDATE_REQUESTED));
 }
 
-void tls_peer_end(struct tls_peer *peer)
+void tls_peer_end(struct test_peer *peer)
 {
 	assert_true(SSL_shutdown(peer->tls) >= 0);
 	collect(peer);
 }
 
-void tls_peer_close(struct tls_peer *peer)
+void tls_peer_close(struct test_peer *peer)
 {
 	if (peer->fd >= 0) {
 		close(peer->fd);

@@ -25,7 +25,7 @@ struct tls_peer_settings {
 	struct ssl_session_st *session; /* to resume, NULL: none */
 };
 
-struct tls_peer {
+struct test_peer {
 	struct ssl_ctx_st *context;
 	struct ssl_st *tls;
 	int fd;
@@ -43,23 +43,23 @@ struct tls_peer {
 };
 
 /* tls_peer_open prepares a client over a connected socket, which it owns from now on. */
-void tls_peer_open(struct tls_peer *peer, int fd, const struct tls_peer_settings *settings);
+void tls_peer_open(struct test_peer *peer, int fd, const struct tls_peer_settings *settings);
 
 /* tls_peer_pump moves what can be moved without waiting; true when something moved. */
-bool tls_peer_pump(struct tls_peer *peer);
+bool tls_peer_pump(struct test_peer *peer);
 
 /* tls_peer_write seals bytes, in records of at most `record` bytes each (0: as large as may be). */
-void tls_peer_write(struct tls_peer *peer, const void *bytes, size_t length, size_t record);
+void tls_peer_write(struct test_peer *peer, const void *bytes, size_t length, size_t record);
 
 /* tls_peer_send puts `count` bytes of `outgoing` on the wire. */
-void tls_peer_send(struct tls_peer *peer, size_t count);
+void tls_peer_send(struct test_peer *peer, size_t count);
 
 /* tls_peer_update asks the server for a KeyUpdate of its own too. tls_peer_end sends
  * close_notify. */
-void tls_peer_update(struct tls_peer *peer);
-void tls_peer_end(struct tls_peer *peer);
+void tls_peer_update(struct test_peer *peer);
+void tls_peer_end(struct test_peer *peer);
 
-void tls_peer_close(struct tls_peer *peer);
+void tls_peer_close(struct test_peer *peer);
 
 /* reset_connection closes a socket so that the peer sees a reset. */
 void reset_connection(int fd);

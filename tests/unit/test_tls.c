@@ -121,7 +121,7 @@ static void test_free_nothing(void **state)
 struct dialogue {
 	struct stream_world *world;
 	struct stream_owner owner;
-	struct tls_peer peer;
+	struct test_peer peer;
 	SSL_CTX *context;
 };
 
