@@ -16,7 +16,9 @@ ROOMS_OF_LIBRARIES = {
     "toml++/": ["core/toml"],
     "ares.h": ["net/resolver"],
     "ev.h": ["net/*", "routing/*", "session/*", "daemon/*"],
-    "pthread.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config"],
+    # Workers share the ticket keys, which are exchanged, and the OCSP responses of the store.
+    "pthread.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
+                  "net/ticket", "net/tls"],
     # Process-wide tables count without a lock.
     "stdatomic.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
                     "session/limit"],
