@@ -49,17 +49,23 @@ void tls_store_refresh(struct tls_store *store);
 
 #define TLS_REFRESH_SECONDS 30.0
 
-/* tls_store_free: connections keep their contexts. NULL is fine. */
+/* tls_store_free: connections keep their contexts, but no handshake goes on. NULL is fine. */
 void tls_store_free(struct tls_store *store);
 
 /* What of the front is at fault. */
 enum tls_load { TLS_LOADED, TLS_BAD_CHAIN, TLS_BAD_KEY, TLS_BAD_OCSP, TLS_BAD_CLIENT_CA };
 
 /* tls_check_certificate loads the files of one certificate as tls_store_new does, and keeps
- * nothing; tls_check_client_ca does so for the authorities of clients. */
+ * nothing; tls_check_client_ca does so for the authorities of clients. An OCSP response that can be
+ * read but not used is no fault: the log says so. */
 must_use enum tls_load tls_check_certificate(const struct config_certificate *certificate,
 					     struct error *error);
 must_use enum tls_load tls_check_client_ca(const char *path, struct error *error);
+
+/* tls_cipher_policy is the list of suites for TLS 1.2, of both sides, and tls_set_groups sets the
+ * key exchanges, as above. */
+const char *tls_cipher_policy(void);
+must_use bool tls_set_groups(struct ssl_ctx_st *context);
 
 /* tls_error_set describes the last failed call on this thread and clears the library's queue;
  * `otherwise` serves where the library has nothing to say. */

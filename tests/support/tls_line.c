@@ -35,7 +35,6 @@ int tls_line_begin_group(void **state)
 int tls_line_end_group(void **state)
 {
 	(void)state;
-	tls_context_free(context);
 	tls_files_remove(&files);
 	return 0;
 }
@@ -53,8 +52,7 @@ void tls_line_check_received(const struct tls_line *line, size_t length)
 	assert_memory_equal(buffer_bytes(&line->owner.received), line_pattern, length);
 }
 
-void tls_line_begin(struct tls_line *line, struct stream_world *world, uint16_t version,
-		    bool small)
+void tls_line_begin(struct tls_line *line, struct stream_world *world, uint16_t version, bool small)
 {
 	struct tls_peer_settings settings = {.version = version};
 	int ours;

@@ -283,6 +283,7 @@ void tls_files_make(struct tls_files *files, size_t padding)
 {
 	EVP_PKEY *key = make_key(false);
 
+	files->store = NULL;
 	strcpy(files->folder, "/tmp/gatepost-test-XXXXXX");
 	assert_non_null(mkdtemp(files->folder));
 	snprintf(files->chain, sizeof(files->chain), "%s/chain.pem", files->folder);
@@ -297,6 +298,7 @@ void tls_files_make(struct tls_files *files, size_t padding)
 
 void tls_files_remove(struct tls_files *files)
 {
+	tls_store_free(files->store);
 	unlink(files->chain);
 	unlink(files->key);
 	unlink(files->other_key);
@@ -311,13 +313,15 @@ struct ssl_ctx_st *tls_files_context(struct tls_files *files)
 		.min_version = CONFIG_TLS_1_2,
 		.alpn = true,
 		.tickets = true,
+		.ticket_lifetime_ms = 3600000,
 		.certificates = &certificate,
 		.certificate_count = 1,
 	};
 	struct error error = {0};
-	SSL_CTX *context = tls_context_new(&config, &error);
 
+	assert_null(files->store);
+	files->store = tls_store_new(&config, &error);
 	assert_string_equal(error.text, "");
-	assert_non_null(context);
-	return context;
+	assert_non_null(files->store);
+	return tls_store_context(files->store);
 }

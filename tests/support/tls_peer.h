@@ -13,10 +13,10 @@
 
 #include "base/buffer.h"
 
-struct config_tls_front;
 struct ssl_ctx_st;
 struct ssl_st;
 struct ssl_session_st;
+struct tls_store;
 
 struct tls_peer_settings {
 	uint16_t version;      /* TLS1_2_VERSION...; 0: what both can do */
@@ -64,8 +64,9 @@ void tls_peer_close(struct test_peer *peer);
 /* reset_connection closes a socket so that the peer sees a reset. */
 void reset_connection(int fd);
 
-/* struct tls_files: a folder with certificate and key, and another key. */
+/* struct tls_files: a folder with certificate and key, and other keys. */
 struct tls_files {
+	struct tls_store *store; /* of tls_files_context */
 	char folder[32];
 	char chain[64];
 	char key[64];
@@ -77,7 +78,8 @@ struct tls_files {
 void tls_files_make(struct tls_files *files, size_t padding);
 void tls_files_remove(struct tls_files *files);
 
-/* tls_files_context loads them as the program does: TLS 1.2 up, tickets, ALPN. */
+/* tls_files_context loads them as the program does: TLS 1.2 up, tickets, ALPN. The context lives
+ * until tls_files_remove. */
 struct ssl_ctx_st *tls_files_context(struct tls_files *files);
 
 #endif

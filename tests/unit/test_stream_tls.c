@@ -207,7 +207,6 @@ static void test_deaf_client(void **state)
 	assert_true(line.world->turns - turns < 20);
 	assert_string_equal(line.owner.events, "");
 	tls_line_close(&line);
-	tls_context_free(world->context);
 	tls_files_remove(&large);
 }
 
