@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/buffer.h"
+#include "imap/capability.h"
 #include "imap/credentials.h"
 #include "support/chunks.h"
 
@@ -252,6 +253,18 @@ static bool is_prefix_only(const char *client)
 	return strcmp(client, SCRIPT_UNAVAILABLE) == 0 || strcmp(client, SCRIPT_SERVERBUG) == 0;
 }
 
+static void check_offer(const struct run *run)
+{
+	const struct capability_offer *offer = upstream_offer(run->upstream);
+	const struct upstream_script *script = run->script;
+
+	if (script->atoms == NULL) {
+		return;
+	}
+	assert_string_equal(offer->known ? offer->atoms : SCRIPT_NOT_KNOWN, script->atoms);
+	assert_int_equal(offer->mechanisms, script->mechanisms);
+}
+
 static void check_result(const struct run *run)
 {
 	const struct upstream_script *script = run->script;
@@ -273,6 +286,7 @@ static void check_result(const struct run *run)
 		buffer_truncate(&result, strlen(client));
 	}
 	check_text(script->name, "client", &result, client);
+	check_offer(run);
 	if (strstr(upstream_reason(run->upstream), or (script->reason, "")) == NULL) {
 		fail_msg("%s: reason: %s", script->name, upstream_reason(run->upstream));
 	}

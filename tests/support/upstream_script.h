@@ -39,7 +39,8 @@ struct upstream_turn {
 /* struct upstream_script: `client` is what the client reads after READY (under the tag "a"), or `NO
  * [CODE] TEXT`, of which only the beginning is compared where that is SCRIPT_UNAVAILABLE or
  * SCRIPT_SERVERBUG: their words may be improved. `left` is the input that must remain. `reason`,
- * where set, must be in upstream_reason. */
+ * where set, must be in upstream_reason. `atoms`, where set, and `mechanisms` must be
+ * upstream_offer's at the end; SCRIPT_NOT_KNOWN where there is none. */
 struct upstream_script {
 	const char *name;
 	unsigned flags;
@@ -54,7 +55,11 @@ struct upstream_script {
 	const char *client;
 	const char *left;
 	const char *reason;
+	const char *atoms;
+	unsigned mechanisms;
 };
+
+#define SCRIPT_NOT_KNOWN "?"
 
 #define SCRIPT_CREDENTIALS "NO [AUTHENTICATIONFAILED] Authentication failed."
 #define SCRIPT_UNAVAILABLE "NO [UNAVAILABLE] "
