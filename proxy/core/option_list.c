@@ -36,7 +36,7 @@ static bool networks_set(const struct option *option, void *field, const struct 
 
 	(void)option;
 	if (!cidr_parse(&cidr, value->text, error)) {
-		error_prefix(error, "has no good network");
+		error_prefix(error, "has a bad network");
 		return false;
 	}
 	for (size_t i = 0; i < list->count; i++) {
