@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The dialogue with a client before login (RFC 9051 sections 3.1 and 6.1 to 6.2, RFC 4422): bytes in, bytes
- * out, a named verdict. Does no I/O, knows no clock, and may be fed the same input whole or byte
- * by byte with the same outcome.
+ * The dialogue with a client before login (RFC 9051 sections 3.1 and 6.1 to 6.2, RFC 4422): bytes
+ * in, bytes out, a named verdict. Does no I/O, knows no clock, and may be fed the same input whole
+ * or byte by byte with the same outcome.
  */
 #ifndef GATEPOST_IMAP_PREAUTH_H
 #define GATEPOST_IMAP_PREAUTH_H
@@ -23,9 +23,9 @@ struct preauth;
 struct preauth_limits {
 	size_t line;           /* octets of a command line without its CRLF */
 	size_t sasl_line;      /* of a line of an AUTHENTICATE */
-	size_t literal;        /* octets of a literal of LOGIN; with `+` at most 4096 */
+	size_t literal;        /* octets of a literal; with `+` at most COMMAND_LITERAL_PLUS_MAX */
 	size_t tag;            /* octets of a tag, at most COMMAND_TAG_MAX */
-	unsigned id_pairs;     /* of one ID */
+	unsigned id_pairs;     /* of one ID, at most COMMAND_ID_PAIRS_MAX */
 	unsigned bad_commands; /* in a row; three times as many in all */
 	unsigned commands;     /* of any kind */
 };

@@ -14,19 +14,29 @@
 
 #include "support/chunks.h"
 
-#define LINE_MAX_OCTETS 200
+static const struct command_limits limits = {
+	.line = 200,
+	.long_line = 300,
+	.literal = 6000,
+	.tag = COMMAND_TAG_MAX,
+	.id_pairs = COMMAND_ID_PAIRS_MAX,
+};
+
+static const char *const wanted[] = {"x-ttl", "x-id", NULL};
+
+enum verb { NOOP, LOGIN, AUTH, ONE, ID, SECRET };
 
 static const struct command_shape shapes[] = {
-	{.name = "NOOP", .form = COMMAND_FORM_NONE},
-	{.name = "LOGIN", .form = COMMAND_FORM_STRINGS, .fewest = 2, .most = 2},
-	{.name = "AUTH", .form = COMMAND_FORM_ATOMS, .fewest = 1, .most = 2, .line_max = 300},
-	{.name = "SMALL", .form = COMMAND_FORM_STRINGS, .fewest = 1, .most = 2, .stored_max = 8},
-	{.name = "ONE", .form = COMMAND_FORM_STRINGS, .fewest = 1, .most = 1},
-	{.name = "ID",
-	 .kept_field = "x-ttl",
-	 .form = COMMAND_FORM_ID,
-	 .line_max = COMMAND_ID_LINE_MAX},
-	{.name = "SECRET", .form = COMMAND_FORM_FORBIDDEN},
+	[NOOP] = {.name = "NOOP", .form = COMMAND_FORM_NONE},
+	[LOGIN] = {.name = "LOGIN", .form = COMMAND_FORM_STRINGS, .fewest = 2, .most = 2},
+	[AUTH] = {.name = "AUTH",
+		  .form = COMMAND_FORM_ATOMS,
+		  .fewest = 1,
+		  .most = 2,
+		  .long_lines = true},
+	[ONE] = {.name = "ONE", .form = COMMAND_FORM_STRINGS, .fewest = 1, .most = 1},
+	[ID] = {.name = "ID", .form = COMMAND_FORM_ID, .wanted = wanted},
+	[SECRET] = {.name = "SECRET", .form = COMMAND_FORM_STRINGS, .fewest = 1, .most = 1},
 };
 
 /* What is fed, and what came of it: one line for each event. AUTH with one argument is continued.
@@ -34,7 +44,7 @@ static const struct command_shape shapes[] = {
 struct run {
 	struct command command;
 	struct buffer events;
-	size_t fed;
+	bool continued; /* the line of an AUTH is awaited */
 	bool dead;
 };
 
@@ -43,7 +53,17 @@ static void begin(void *context)
 	struct run *run = context;
 
 	*run = (struct run){0};
-	command_init(&run->command, shapes, array_length(shapes), LINE_MAX_OCTETS);
+	command_init(&run->command, shapes, array_length(shapes), &limits);
+	command_forbid(&run->command, 1U << SECRET);
+}
+
+static void write_octets(struct buffer *out, const uint8_t *octets, size_t length)
+{
+	if (length > 20) {
+		buffer_printf(out, "%zu*%c", length, octets[length - 1]);
+	} else {
+		buffer_append(out, octets, length);
+	}
 }
 
 static void write_argument(struct run *run, size_t index)
@@ -55,36 +75,56 @@ static void write_argument(struct run *run, size_t index)
 		return;
 	}
 	buffer_append_text(&run->events, " <");
-	if (length > 20) {
-		buffer_printf(&run->events, "%zu*%c", length, bytes[length - 1]);
-	} else {
-		buffer_append(&run->events, bytes, length);
-	}
+	write_octets(&run->events, bytes, length);
 	buffer_append_text(&run->events, ">");
+}
+
+static void write_pairs(struct run *run)
+{
+	struct command_pair pair;
+	size_t at = 0;
+
+	while (command_pair(&run->command, &at, &pair)) {
+		buffer_append_text(&run->events, " (");
+		write_octets(&run->events, pair.field, pair.field_length);
+		if (pair.value != NULL) {
+			buffer_append_text(&run->events, "=");
+			write_octets(&run->events, pair.value, pair.value_length);
+		}
+		buffer_append_text(&run->events, ")");
+	}
 }
 
 static void write_ready(struct run *run)
 {
-	const char *name = command_shape(&run->command)->name;
+	enum verb verb = (enum verb)(command_shape(&run->command) - shapes);
 
-	buffer_printf(&run->events, "%s %s", command_tag(&run->command), name);
+	buffer_printf(&run->events, "%s %s", command_tag(&run->command), shapes[verb].name);
+	if (verb == ID) {
+		write_pairs(run);
+	}
 	write_argument(run, 0);
 	write_argument(run, 1);
 	buffer_append_text(&run->events, "\n");
-	if (strcmp(name, "AUTH") == 0 && command_argument(&run->command, 1, &(size_t){0}) == NULL) {
-		command_continue(&run->command);
+	if (verb == AUTH && !run->continued &&
+	    command_argument(&run->command, 1, &(size_t){0}) == NULL) {
+		run->continued = true;
+		command_continue(&run->command, COMMAND_SHORT_LINE);
+	} else {
+		run->continued = false;
 	}
 }
 
 static void write_bad(struct run *run)
 {
 	static const char *const faults[] = {
-		[COMMAND_FINE] = "fine",           [COMMAND_SYNTAX] = "syntax",
-		[COMMAND_UNKNOWN] = "unknown",     [COMMAND_FORBIDDEN] = "forbidden",
-		[COMMAND_TOO_LONG] = "too long",   [COMMAND_TOO_BIG] = "too big",
-		[COMMAND_NO_MEMORY] = "no memory",
+		[COMMAND_FINE] = "fine",         [COMMAND_SYNTAX] = "syntax",
+		[COMMAND_UNKNOWN] = "unknown",   [COMMAND_FORBIDDEN] = "forbidden",
+		[COMMAND_TOO_LONG] = "too long", [COMMAND_TOO_BIG] = "too big",
+		[COMMAND_NO_PLACE] = "no place", [COMMAND_NO_MEMORY] = "no memory",
 	};
 
+	run->continued = false;
 	assert_null(command_argument(&run->command, 0, &(size_t){0}));
 	assert_null(run->command.stored.data);
 	buffer_printf(&run->events, "%s bad: %s\n", command_tag(&run->command),
@@ -310,11 +350,11 @@ static void test_resynchronises(void **state)
 		{bytes("a LOGIN {4294967297}\r\n"), "a bad: too big\n"},
 		{bytes("a LOGIN {4294967295}\r\n"), "a bad: too big\n"},
 		{bytes("a LOGIN u1 {1000000}\r\n"), "a bad: too big\n"},
-		{bytes("a AUTH PLAIN\r\nAAAA\r\n"), "a AUTH <PLAIN>\na AUTH <PLAIN> <AAAA>\n"},
-		{bytes("a AUTH PLAIN\n*\n"), "a AUTH <PLAIN>\na AUTH <PLAIN> <*>\n"},
-		{bytes("a AUTH PLAIN\r\n\r\n"), "a AUTH <PLAIN>\na AUTH <PLAIN> <>\n"},
+		{bytes("a AUTH PLAIN\r\nAAAA\r\n"), "a AUTH <PLAIN>\na AUTH <AAAA>\n"},
+		{bytes("a AUTH PLAIN\n*\n"), "a AUTH <PLAIN>\na AUTH <*>\n"},
+		{bytes("a AUTH PLAIN\r\n\r\n"), "a AUTH <PLAIN>\na AUTH <>\n"},
 		{bytes("a AUTH PLAIN\r\nb \"( \t{1}x\r\n"),
-		 "a AUTH <PLAIN>\na AUTH <PLAIN> <b \"( \t{1}x>\n"},
+		 "a AUTH <PLAIN>\na AUTH <b \"( \t{1}x>\n"},
 		{bytes("a AUTH PLAIN\r\nA\rA\r\n"), "a AUTH <PLAIN>\na bad: syntax\n"},
 		{bytes("a AUTH PLAIN\r\nA\0A\r\n"), "a AUTH <PLAIN>\na bad: syntax\n"},
 		{bytes("a AUTH PLAIN\r\nx {6+}\r\nb NOOP\r\n"), "a AUTH <PLAIN>\na bad: syntax\n"},
@@ -347,14 +387,12 @@ static void test_id(void **state)
 		{bytes("a ID NIL\r\n"), "a ID\n"},
 		{bytes("a id nIl\r\n"), "a ID\n"},
 		{bytes("a ID ()\r\n"), "a ID\n"},
-		{bytes("a ID (\"name\" \"x\")\r\n"), "a ID\n"},
+		{bytes("a ID (\"name\" \"x\")\r\n"), "a ID (name=x)\n"},
 		{bytes("a ID (\"a\\\"\" NIL {1}\r\nb \"\\\\\" {1+}\r\nc {0+}\r\n)\r\n"),
-		 "+\na ID\n"},
-		{bytes("a ID (\"X-TTL\" \"3\")\r\n"), "a ID <3>\n"},
-		{bytes("a ID (\"x\" \"x-ttl\" \"x-ttl\" {2}\r\n34 \"x-ttl\" \"5\")\r\n"),
-		 "+\na ID <34>\n"},
-		{bytes("a ID ({5+}\r\nx-ttl NIL)\r\n"), "a ID <>\n"},
-		{bytes("a ID (\"x-tt\" \"3\" \"x-ttl2\" \"4\" \"\" \"5\")\r\n"), "a ID\n"},
+		 "+\na ID (a\") (b=\\) (c=)\n"},
+		{bytes("a ID (\"X-TTL\" \"3\")\r\n"), "a ID (X-TTL=3)\n"},
+		{bytes("a ID (\"x\" \"N\" \"\" {2}\r\n34 \"x\" NiL)\r\n"),
+		 "+\na ID (x=N) (=34) (x)\n"},
 		{bytes("a ID (\"x-ttl\" \"3\"\r\n"), "a bad: syntax\n"},
 		{bytes("a ID\r\n"), "a bad: syntax\n"},
 		{bytes("a ID \r\n"), "a bad: syntax\n"},
@@ -433,11 +471,9 @@ static void test_line_limits(void **state)
 	check_repeated("a LOGIN u ", "p", 191, "{6}\r\nb NOOP\r\n",
 		       "a bad: too long\nb NOOP\nz NOOP\n");
 	check_repeated("a LOGIN \"", "b LOGOUT ", 20000, "\r\n", "a bad: too long\nz NOOP\n");
-	check_repeated("a AUTH ", "p", 293, "\r\n*\r\n",
-		       "a AUTH <293*p>\na AUTH <293*p> <*>\nz NOOP\n");
+	check_repeated("a AUTH ", "p", 293, "\r\n*\r\n", "a AUTH <293*p>\na AUTH <*>\nz NOOP\n");
 	check_repeated("a AUTH ", "p", 294, "\r\n", "a bad: too long\nz NOOP\n");
-	check_repeated("a AUTH X\r\n", "p", 300, "\r\n",
-		       "a AUTH <X>\na AUTH <X> <300*p>\nz NOOP\n");
+	check_repeated("a AUTH X\r\n", "p", 300, "\r\n", "a AUTH <X>\na AUTH <300*p>\nz NOOP\n");
 	check_repeated("a AUTH X\r\n", "p", 301, "\r\n", "a AUTH <X>\na bad: too long\nz NOOP\n");
 	/* Each line of a command has its own measure. */
 	check_repeated("a LOGIN {1+}\r\nu ", "p", 199, "\r\n", "a LOGIN <u> <199*p>\nz NOOP\n");
@@ -450,53 +486,216 @@ static void test_literal_limits(void **state)
 	check_repeated("a LOGIN u {4096+}\r\n", "p", 4096, "\r\n",
 		       "a LOGIN <u> <4096*p>\nz NOOP\n");
 	check_repeated("a LOGIN u {4097+}\r\n", "p", 4097, "\r\n", "a bad: too big\nz NOOP\n");
-	check_repeated("a LOGIN u {8192}\r\n", "p", 8192, "\r\n",
-		       "+\na LOGIN <u> <8192*p>\nz NOOP\n");
-	check_repeated("a LOGIN u {8193}\r\n", "", 0, "", "a bad: too big\nz NOOP\n");
-	check_repeated("a LOGIN {4096+}\r\n", "p", 4096, " {8193}\r\n", "a bad: too big\nz NOOP\n");
-	check_repeated("a LOGIN {4096}\r\n", "p", 4096, " {8192}\r\n", "+\n+\n");
+	check_repeated("a LOGIN u {6000}\r\n", "p", 6000, "\r\n",
+		       "+\na LOGIN <u> <6000*p>\nz NOOP\n");
+	check_repeated("a LOGIN u {6001}\r\n", "", 0, "", "a bad: too big\nz NOOP\n");
+	check_repeated("a LOGIN {4096+}\r\n", "p", 4096, " {6001}\r\n", "a bad: too big\nz NOOP\n");
 }
 
+/* A limit below that of LITERAL- holds for both kinds. */
+static void test_small_literals(void **state)
+{
+	static const char input[] =
+		"a ONE {64+}\r\n"
+		"0123456789012345678901234567890123456789012345678901234567890123"
+		"\r\nb ONE {65}\r\nc ONE {65+}\r\n"
+		"01234567890123456789012345678901234567890123456789012345678901234"
+		"\r\n";
+	static const struct command_limits small = {.line = 200, .literal = 64, .tag = 16};
+	struct command command;
+	enum command_event events[3];
+	size_t at = 0;
+
+	(void)state;
+	command_init(&command, shapes, array_length(shapes), &small);
+	for (size_t i = 0; i < array_length(events); i++) {
+		size_t consumed = 0;
+
+		events[i] = command_feed(&command, input + at, sizeof(input) - 1 - at, &consumed);
+		at += consumed;
+		assert_int_equal(command_fault(&command), i == 0 ? COMMAND_FINE : COMMAND_TOO_BIG);
+	}
+	assert_int_equal(events[0], COMMAND_READY);
+	assert_int_equal(events[1], COMMAND_BAD);
+	assert_int_equal(events[2], COMMAND_BAD);
+	assert_int_equal(at, sizeof(input) - 1);
+	command_done(&command);
+}
+
+/* What does not fit is refused before it is asked for. */
 static void test_stored_limits(void **state)
 {
 	(void)state;
-	check_repeated("a SMALL 1234 5678\r\n", "", 0, "", "a SMALL <1234> <5678>\nz NOOP\n");
-	check_repeated("a SMALL 1234 56789\r\n", "", 0, "", "a bad: too big\nz NOOP\n");
-	check_repeated("a SMALL \"1234\\\"\" \"678\"\r\n", "", 0, "",
-		       "a SMALL <1234\"> <678>\nz NOOP\n");
-	check_repeated("a SMALL \"1234\\\"\" \"678\\\"\"\r\n", "", 0, "",
-		       "a bad: too big\nz NOOP\n");
-	check_repeated("a SMALL 1234 {4}\r\n5678\r\n", "", 0, "",
-		       "+\na SMALL <1234> <5678>\nz NOOP\n");
-	check_repeated("a SMALL 1234 {5}\r\n", "", 0, "", "a bad: too big\nz NOOP\n");
-	check_repeated("a SMALL 1234 {5+}\r\n56789\r\n", "", 0, "", "a bad: too big\nz NOOP\n");
-	/* The default: what does not fit is refused before it is asked for. */
-	check_repeated("a LOGIN {8192}\r\n", "u", 8192, " {4097}\r\n",
+	check_repeated("a LOGIN {4096}\r\n", "u", 4096, " {4097}\r\n",
 		       "+\na bad: too big\nz NOOP\n");
+	check_repeated("a LOGIN {4096}\r\n", "u", 4096, " {4096}\r\n", "+\n+\n");
+	check_repeated("a LOGIN {6000}\r\n", "u", 6000, " {2192}\r\n", "+\n+\n");
+	check_repeated("a LOGIN {6000}\r\n", "u", 6000, " {2193}\r\n",
+		       "+\na bad: too big\nz NOOP\n");
+}
+
+/* Two long arguments, the second one read byte by byte. */
+static void test_stored_limit_of_lines(void **state)
+{
+	static const struct command_limits wide = {.line = 65536, .literal = 4096, .tag = 16};
+	struct buffer input = {0};
+	struct command command;
+	size_t consumed = 0;
+
+	(void)state;
+	for (size_t over = 0; over < 2; over++) {
+		command_init(&command, shapes, array_length(shapes), &wide);
+		buffer_append_text(&input, "a LOGIN u ");
+		repeat(&input, "p", COMMAND_STORED_MAX - 1 + over);
+		buffer_append_text(&input, "\r\n");
+		assert_int_equal(
+			command_feed(&command, buffer_bytes(&input), input.length, &consumed),
+			over == 0 ? COMMAND_READY : COMMAND_BAD);
+		assert_true(command.stored.capacity <= COMMAND_STORED_MAX);
+		assert_int_equal(command_fault(&command),
+				 over == 0 ? COMMAND_FINE : COMMAND_TOO_BIG);
+		command_done(&command);
+		buffer_done(&input);
+	}
+}
+
+/* A long line is kept as far as its owner lets it; the limit is not asked about. */
+static void test_long_lines(void **state)
+{
+	static const struct command_limits wide = {.line = 200, .long_line = 8200, .tag = 16};
+	static const struct {
+		size_t length; /* of the response */
+		bool granted;
+		enum command_event event;
+		enum command_fault fault;
+		bool asked;
+	} cases[] = {
+		{8192, false, COMMAND_READY, COMMAND_FINE, false},
+		{8193, false, COMMAND_BAD, COMMAND_NO_PLACE, true},
+		{8193, true, COMMAND_READY, COMMAND_FINE, true},
+		{8200, true, COMMAND_READY, COMMAND_FINE, true},
+		{8201, true, COMMAND_BAD, COMMAND_TOO_LONG, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_length(cases); i++) {
+		struct buffer input = {0};
+		struct command command;
+		enum command_event event;
+		size_t consumed = 0;
+		size_t more = 0;
+
+		command_init(&command, shapes, array_length(shapes), &wide);
+		assert_int_equal(command_feed(&command, bytes("a AUTH X\r\n"), &consumed),
+				 COMMAND_READY);
+		command_continue(&command, COMMAND_SHORT_LINE);
+		repeat(&input, "p", cases[i].length);
+		buffer_append_text(&input, "\r\n");
+		event = command_feed(&command, buffer_bytes(&input), input.length, &consumed);
+		assert_int_equal(event == COMMAND_LONG, cases[i].asked);
+		if (event == COMMAND_LONG) {
+			assert_int_equal(consumed, COMMAND_SHORT_LINE);
+			assert_true(command.stored.capacity <= COMMAND_SHORT_LINE);
+			command_lengthen(&command, cases[i].granted);
+			event = command_feed(&command, buffer_bytes(&input) + consumed,
+					     input.length - consumed, &more);
+		}
+		assert_int_equal(event, cases[i].event);
+		assert_int_equal(command_fault(&command), cases[i].fault);
+		assert_int_equal(consumed + more, input.length);
+		command_done(&command);
+		buffer_done(&input);
+	}
 }
 
 static void test_id_limits(void **state)
 {
 	(void)state;
-	check_repeated("a ID (\"a\" \"b\"", " \"a\" \"b\"", 29, ")\r\n", "a ID\nz NOOP\n");
-	check_repeated("a ID (\"a\" \"b\"", " \"a\" \"b\"", 30, ")\r\n", "a bad: syntax\nz NOOP\n");
-	check_repeated("a ID (\"", "f", COMMAND_ID_FIELD_MAX, "\" NIL)\r\n", "a ID\nz NOOP\n");
+	check_repeated("a ID (\"", "f", COMMAND_ID_FIELD_MAX, "\" NIL)\r\n",
+		       "a ID (30*f)\nz NOOP\n");
 	check_repeated("a ID (\"", "f", COMMAND_ID_FIELD_MAX + 1, "\" NIL)\r\n",
 		       "a bad: too big\nz NOOP\n");
-	check_repeated("a ID (\"f\" \"", "v", COMMAND_ID_VALUE_MAX, "\")\r\n", "a ID\nz NOOP\n");
+	check_repeated("a ID (\"f\" \"", "v", COMMAND_ID_VALUE_MAX, "\")\r\n",
+		       "a ID (f=1024*v)\nz NOOP\n");
 	check_repeated("a ID (\"f\" \"", "v", COMMAND_ID_VALUE_MAX + 1, "\")\r\n",
 		       "a bad: too big\nz NOOP\n");
-	check_repeated("a ID ({30+}\r\n", "f", 30, " NIL)\r\n", "a ID\nz NOOP\n");
+	check_repeated("a ID ({30+}\r\n", "f", 30, " NIL)\r\n", "a ID (30*f)\nz NOOP\n");
 	check_repeated("a ID ({31+}\r\n", "f", 31, " NIL)\r\n", "a bad: too big\nz NOOP\n");
 	check_repeated("a ID ({31}\r\n", "", 0, "", "a bad: too big\nz NOOP\n");
-	check_repeated("a ID (\"f\" {1024}\r\n", "v", 1024, ")\r\n", "+\na ID\nz NOOP\n");
+	check_repeated("a ID (\"f\" {1024}\r\n", "v", 1024, ")\r\n",
+		       "+\na ID (f=1024*v)\nz NOOP\n");
 	check_repeated("a ID (\"f\" {1025}\r\n", "", 0, "", "a bad: too big\nz NOOP\n");
 	check_repeated("a ID ", "(", 300000, "\r\n", "a bad: syntax\nz NOOP\n");
 	check_repeated("a ID (", "\"a\" \"b\" ", 40000, ")\r\n", "a bad: syntax\nz NOOP\n");
 	check_repeated("a ID (", "(\"a\" ", 40000, ")\r\n", "a bad: syntax\nz NOOP\n");
 }
 
-/* The longest legal list is taken; nothing of it is kept. */
+static enum command_event feed_pairs(struct command *command, unsigned limit, size_t count)
+{
+	static struct command_limits few;
+	struct buffer input = {0};
+	enum command_event event;
+	size_t consumed = 0;
+
+	few = (struct command_limits){.line = 200, .tag = 16, .id_pairs = limit};
+	command_init(command, shapes, array_length(shapes), &few);
+	buffer_append_text(&input, "a ID (\"a\" \"b\"");
+	repeat(&input, " \"a\" NIL", count - 1);
+	buffer_append_text(&input, ")\r\n");
+	event = command_feed(command, buffer_bytes(&input), input.length, &consumed);
+	buffer_done(&input);
+	return event;
+}
+
+static void test_id_pairs(void **state)
+{
+	static const unsigned limits_of_pairs[] = {1, 7, COMMAND_ID_PAIRS_MAX};
+
+	(void)state;
+	for (size_t i = 0; i < array_length(limits_of_pairs); i++) {
+		unsigned limit = limits_of_pairs[i];
+		struct command_pair pair;
+		struct command command;
+		size_t count = 0;
+		size_t at = 0;
+
+		assert_int_equal(feed_pairs(&command, limit, limit), COMMAND_READY);
+		while (command_pair(&command, &at, &pair)) {
+			count++;
+		}
+		assert_int_equal(count, limit);
+		command_done(&command);
+		assert_int_equal(feed_pairs(&command, limit, limit + 1), COMMAND_BAD);
+		assert_int_equal(command_fault(&command), COMMAND_SYNTAX);
+		command_done(&command);
+	}
+}
+
+#define V60   "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv"
+#define V1020 V60 V60 V60 V60 V60 V60 V60 V60 V60 V60 V60 V60 V60 V60 V60 V60 V60
+
+/* Pairs are kept while they fit, with three octets of framing each; those that are wanted do not
+ * count, and are kept behind all others. */
+static void test_id_stored(void **state)
+{
+	(void)state;
+	check_repeated("a ID (\"f\" \"", "v", 1020, "\" \"g\" {1020+}\r\n" V1020 ")\r\n",
+		       "a ID (f=1020*v) (g=1020*v)\nz NOOP\n");
+	check_repeated("a ID (\"f\" \"", "v", 1020, "\" \"gg\" {1020+}\r\n" V1020 ")\r\n",
+		       "a ID (f=1020*v)\nz NOOP\n");
+	check_repeated("a ID (\"f\" \"", "v", 1020,
+		       "\" \"gg\" {1020+}\r\n" V1020 " \"h\" NIL \"X-Id\" \"7\" \"h\" \"8\")\r\n",
+		       "a ID (f=1020*v) (h) (X-Id=7) (h=8)\nz NOOP\n");
+	check_repeated("a ID (\"f\" \"", "v", 1020,
+		       "\" \"g\" {1020+}\r\n" V1020 " \"h\" NIL \"x-id\" \"7\" \"\" \"\")\r\n",
+		       "a ID (f=1020*v) (g=1020*v) (x-id=7)\nz NOOP\n");
+	check_repeated("a ID (\"x-id\" \"", "v", COMMAND_ID_WANTED_MAX, "\" \"a\" \"b\")\r\n",
+		       "a ID (x-id=64*v) (a=b)\nz NOOP\n");
+	check_repeated("a ID (\"x-id\" \"", "v", COMMAND_ID_WANTED_MAX + 1, "\" \"a\" \"b\")\r\n",
+		       "a ID (a=b)\nz NOOP\n");
+}
+
+/* The longest legal list is taken, and little of it is kept. */
 static void test_longest_id(void **state)
 {
 	struct buffer pair = {0};
@@ -510,12 +709,13 @@ static void test_longest_id(void **state)
 	buffer_append_text(&pair, "\"");
 	buffer_append_text(&input, "a ID (");
 	buffer_append(&input, buffer_bytes(&pair) + 1, pair.length - 1);
-	for (int i = 1; i < COMMAND_ID_PAIRS_MAX; i++) {
+	for (int i = 1; i < COMMAND_ID_PAIRS_MAX - 1; i++) {
 		buffer_append(&input, buffer_bytes(&pair), pair.length);
 	}
-	buffer_append_text(&input, ")\r\n");
-	assert_true(input.length <= COMMAND_ID_LINE_MAX);
-	check("the longest ID", buffer_bytes(&input), input.length, "a ID\n");
+	buffer_append_text(&input, " \"X-TTL\" \"3\")\r\n");
+	assert_true(input.length + pair.length <= COMMAND_ID_LINE_MAX);
+	check("the longest ID", buffer_bytes(&input), input.length,
+	      "a ID (30*f=1024*v) (X-TTL=3)\n");
 	buffer_done(&pair);
 	buffer_done(&input);
 }
@@ -527,8 +727,8 @@ static void test_announcing_allocates_nothing(void **state)
 	size_t consumed = 0;
 
 	(void)state;
-	command_init(&command, shapes, array_length(shapes), LINE_MAX_OCTETS);
-	assert_int_equal(command_feed(&command, bytes("a LOGIN {8000}\r\n"), &consumed),
+	command_init(&command, shapes, array_length(shapes), &limits);
+	assert_int_equal(command_feed(&command, bytes("a LOGIN {6000}\r\n"), &consumed),
 			 COMMAND_LITERAL);
 	assert_int_equal(command.stored.capacity, 0);
 	command_done(&command);
@@ -541,7 +741,7 @@ static void test_forget(void **state)
 	size_t length = 0;
 
 	(void)state;
-	command_init(&command, shapes, array_length(shapes), LINE_MAX_OCTETS);
+	command_init(&command, shapes, array_length(shapes), &limits);
 	assert_int_equal(command_feed(&command, bytes("a LOGIN u1 pw\r\nb"), &consumed),
 			 COMMAND_READY);
 	assert_int_equal(consumed, strlen("a LOGIN u1 pw\r\n"));
@@ -562,7 +762,7 @@ static void test_exhausted_memory(void **state)
 	size_t consumed = 0;
 
 	(void)state;
-	command_init(&command, shapes, array_length(shapes), LINE_MAX_OCTETS);
+	command_init(&command, shapes, array_length(shapes), &limits);
 	assert_int_equal(command_feed(&command, bytes("a LOGIN u"), &consumed), COMMAND_MORE);
 	command.stored.failed = true;
 	assert_int_equal(command_feed(&command, bytes("1 pw\r\n"), &consumed), COMMAND_BAD);
@@ -584,8 +784,13 @@ int main(void)
 		cmocka_unit_test(test_tag_limit),
 		cmocka_unit_test(test_line_limits),
 		cmocka_unit_test(test_literal_limits),
+		cmocka_unit_test(test_small_literals),
 		cmocka_unit_test(test_stored_limits),
+		cmocka_unit_test(test_stored_limit_of_lines),
+		cmocka_unit_test(test_long_lines),
 		cmocka_unit_test(test_id_limits),
+		cmocka_unit_test(test_id_pairs),
+		cmocka_unit_test(test_id_stored),
 		cmocka_unit_test(test_longest_id),
 		cmocka_unit_test(test_announcing_allocates_nothing),
 		cmocka_unit_test(test_forget),

@@ -16,9 +16,19 @@
 #include "base/buffer.h"
 #include "imap/refusal.h"
 #include "support/canary.h"
+#include "support/preauth_dialogue.h"
 
-static const struct preauth_settings with_tls = {true, 8192};
-static const struct preauth_settings without_tls = {false, 8192};
+static struct preauth *start(const struct dialogue *dialogue)
+{
+	static struct preauth_ration ration;
+	static struct preauth_settings settings;
+	struct preauth *preauth;
+
+	settings = dialogue_settings(dialogue, &ration);
+	preauth = preauth_new(&settings);
+	assert_non_null(preauth);
+	return preauth;
+}
 
 /* Feeds HEAD, the canary, REST; gives the verdict. */
 static enum preauth_verdict feed_canary(struct preauth *preauth, const char *head, const char *rest)
@@ -96,7 +106,7 @@ static void test_no_secret_stays(void **state)
 		skip();
 	}
 	for (size_t i = 0; i < array_length(logins); i++) {
-		struct preauth *preauth = preauth_new(&with_tls);
+		struct preauth *preauth = start(&dialogue_with_tls);
 		struct buffer reply = {0};
 
 		assert_int_equal(feed_canary(preauth, logins[i].head, logins[i].rest),
@@ -111,7 +121,7 @@ static void test_no_secret_stays(void **state)
 		buffer_done(&reply);
 	}
 	for (size_t i = 0; i < array_length(rejected); i++) {
-		struct preauth *preauth = preauth_new(&with_tls);
+		struct preauth *preauth = start(&dialogue_with_tls);
 
 		assert_int_equal(feed_canary(preauth, rejected[i].head, rejected[i].rest),
 				 PREAUTH_MORE);
@@ -130,7 +140,7 @@ static void test_no_message_stays(void **state)
 		skip();
 	}
 	for (size_t i = 0; i < array_length(heads); i++) {
-		struct preauth *preauth = preauth_new(&with_tls);
+		struct preauth *preauth = start(&dialogue_with_tls);
 		struct buffer reply = {0};
 
 		assert_int_equal(feed_plain(preauth, heads[i], "u1"), PREAUTH_LOGIN);
@@ -155,7 +165,7 @@ static void test_forbidden_secret_is_not_kept(void **state)
 	if (!canary_can_count()) {
 		skip();
 	}
-	preauth = preauth_new(&without_tls);
+	preauth = start(&dialogue_without_tls);
 	assert_int_equal(feed_canary(preauth, "a LOGIN u1 ", ""), PREAUTH_MORE);
 	assert_int_equal(canary_count(), 0);
 	assert_int_equal(feed_canary(preauth, "\r\nb AUTHENTICATE PLAIN ", ""), PREAUTH_MORE);
