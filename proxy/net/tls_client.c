@@ -117,16 +117,21 @@ static bool read_chain(struct chain *chain, const char *path, struct error *erro
 
 static EVP_PKEY *read_key(const char *path, struct error *error)
 {
-	BIO *file;
 	EVP_PKEY *key;
+	BIO *file;
 
 	ERR_clear_error();
 	file = BIO_new_file(path, "r");
-	key = file != NULL ? PEM_read_bio_PrivateKey(file, NULL, NULL, NULL) : NULL;
+	if (file == NULL) {
+		tls_error_set(error, "cannot be opened");
+		error_prefix(error, path);
+		return NULL;
+	}
+	key = PEM_read_bio_PrivateKey(file, NULL, NULL, NULL);
 	BIO_free(file);
 	if (key == NULL) {
-		tls_error_set(error, "not a PEM private key");
-		error_prefix(error, path);
+		ERR_clear_error();
+		error_set(error, "%s: not a PEM private key", path);
 	}
 	return key;
 }

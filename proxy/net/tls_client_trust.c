@@ -86,12 +86,9 @@ static bool read_all(BIO *file, tls_client_take_t *take, void *context)
 		some = true;
 	}
 	last = ERR_peek_last_error();
-	if (!some || ERR_GET_LIB(last) != ERR_LIB_PEM ||
-	    ERR_GET_REASON(last) != PEM_R_NO_START_LINE) {
-		return false;
-	}
-	ERR_clear_error(); /* the end of the file */
-	return true;
+	ERR_clear_error();
+	return some && ERR_GET_LIB(last) == ERR_LIB_PEM &&
+	       ERR_GET_REASON(last) == PEM_R_NO_START_LINE; /* so ends a file */
 }
 
 bool tls_client_read_certificates(const char *path, tls_client_take_t *take, void *context,
@@ -105,6 +102,7 @@ bool tls_client_read_certificates(const char *path, tls_client_take_t *take, voi
 	outcome = file != NULL && read_all(file, take, context);
 	BIO_free(file);
 	if (!outcome) {
+		/* Only of a file that cannot be opened has the library more to say. */
 		tls_error_set(error, "not certificates in PEM");
 		error_prefix(error, path);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A TLS client with every byte in the test's hands.
+ * TLS's other end with every byte in the test's hands.
  */
 #include "support/tls_peer.h"
 
@@ -30,8 +30,9 @@
 #include "base/base.h"
 #include "core/config.h"
 #include "net/tls.h"
+#include "support/certified.h"
 
-/* --- The client ----------------------------------------------------------------------------- */
+/* --- The other end -------------------------------------------------------------------------- */
 
 static void on_info(const SSL *tls, int type, int value)
 {
@@ -51,24 +52,43 @@ static int on_session(SSL *tls, SSL_SESSION *session)
 	return 1;
 }
 
+static SSL_CTX *client_context(const struct tls_peer_settings *settings)
+{
+	SSL_CTX *context = SSL_CTX_new(TLS_method());
+
+	assert_non_null(context);
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT);
+	SSL_CTX_sess_set_new_cb(context, on_session);
+	SSL_CTX_set_max_cert_list(context, 1 << 20);
+	if (settings->identity != NULL) {
+		assert_true(SSL_CTX_use_certificate(context, settings->identity->certificate));
+		assert_true(SSL_CTX_use_PrivateKey(context, settings->identity->key));
+	}
+	return context;
+}
+
 void tls_peer_open(struct test_peer *peer, int fd, const struct tls_peer_settings *settings)
 {
 	*peer = (struct test_peer){.fd = fd, .alert = -1};
-	peer->context = SSL_CTX_new(TLS_method());
-	SSL_CTX_set_session_cache_mode(peer->context, SSL_SESS_CACHE_CLIENT);
-	SSL_CTX_sess_set_new_cb(peer->context, on_session);
-	SSL_CTX_set_info_callback(peer->context, on_info);
-	SSL_CTX_set_max_cert_list(peer->context, 1 << 20);
-	assert_true(SSL_CTX_set_min_proto_version(peer->context, TLS1_VERSION));
-	if (settings->version != 0) {
-		assert_true(SSL_CTX_set_min_proto_version(peer->context, settings->version));
-		assert_true(SSL_CTX_set_max_proto_version(peer->context, settings->version));
+	peer->context = settings->server != NULL ? settings->server : client_context(settings);
+	if (settings->server != NULL) {
+		SSL_CTX_up_ref(peer->context);
 	}
 	peer->tls = SSL_new(peer->context);
 	assert_non_null(peer->tls);
 	SSL_set_app_data(peer->tls, peer);
+	SSL_set_info_callback(peer->tls, on_info);
 	SSL_set_bio(peer->tls, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
 	BIO_set_mem_eof_return(SSL_get_rbio(peer->tls), -1);
+	assert_true(SSL_set_min_proto_version(peer->tls, settings->version != 0 ? settings->version
+										: TLS1_VERSION));
+	if (settings->version != 0) {
+		assert_true(SSL_set_max_proto_version(peer->tls, settings->version));
+	}
+	if (settings->server != NULL) {
+		SSL_set_accept_state(peer->tls);
+		return;
+	}
 	SSL_set_connect_state(peer->tls);
 	if (settings->alpn != NULL) {
 		SSL_set_alpn_protos(peer->tls, (const uint8_t *)settings->alpn,
@@ -118,8 +138,9 @@ static void advance(struct test_peer *peer)
 	int count;
 
 	ERR_clear_error();
-	if (!peer->finished) {
-		peer->finished = SSL_do_handshake(peer->tls) == 1;
+	if (!peer->finished && SSL_do_handshake(peer->tls) == 1) {
+		peer->finished = true;
+		SSL_write(peer->tls, "", 0); /* the tickets of a server wait for it */
 	}
 	while (peer->finished && !peer->closed &&
 	       (count = SSL_read(peer->tls, bytes, sizeof(bytes))) != 0) {
