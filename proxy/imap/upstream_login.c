@@ -17,7 +17,7 @@ static const char *fault_sentence(enum write_fault fault)
 	case WRITE_MECHANISM:
 		return "the backend does not offer the mechanism of the client's login";
 	case WRITE_OWNER:
-		return "the backend has no AUTH=PLAIN to carry the authorisation identity";
+		return "the login there cannot carry the authorisation identity";
 	case WRITE_CONTROL:
 	case WRITE_FINE:
 		break;

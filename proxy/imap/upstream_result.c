@@ -71,7 +71,7 @@ static bool repeats_secret(const struct upstream *upstream, struct reply_view te
 	const struct secret *secret;
 	bool repeats;
 
-	if (credentials == NULL) {
+	if (credentials == NULL || credentials->secret.length == 0) {
 		return false;
 	}
 	secret = &credentials->secret;

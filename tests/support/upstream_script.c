@@ -24,7 +24,6 @@ struct run {
 	struct upstream *upstream;
 	struct buffer input;
 	struct buffer output;
-	struct buffer challenges;
 	enum upstream_verdict verdict;
 	size_t turn;
 	size_t said;      /* octets of this turn */
