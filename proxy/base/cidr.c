@@ -78,7 +78,7 @@ bool cidr_parse(struct cidr *cidr, const char *text, struct error *error)
 {
 	size_t length = strcspn(text, "/");
 	struct cidr parsed = {0};
-	struct addr given;
+	struct addr given = {0};
 	unsigned bits;
 
 	if (strcmp(text, UNIX) == 0) {

@@ -153,6 +153,7 @@ static void test_contains_one_of(void **state)
 	struct addr v6;
 	struct addr unix_peer = {.family = AF_UNIX};
 	struct addr none = {0};
+	static const struct cidr no_network;
 
 	(void)state;
 	assert_true(cidr_parse(&networks[0], "192.0.2.0/24", NULL));
@@ -164,6 +165,7 @@ static void test_contains_one_of(void **state)
 	assert_true(cidr_contains(networks, 3, &v6));
 	assert_true(cidr_contains(networks, 3, &unix_peer));
 	assert_false(cidr_contains(networks, 3, &none));
+	assert_false(cidr_contains(&no_network, 1, &none));
 	assert_false(cidr_contains(networks, 2, &unix_peer));
 	assert_false(cidr_contains(networks + 1, 2, &v4));
 	assert_false(cidr_contains(networks + 2, 1, &v6));

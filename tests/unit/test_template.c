@@ -13,8 +13,10 @@
 #include "base/buffer.h"
 
 #define FOREIGN(text) "has \"" text "\", but only {user}, {local} and {domain} are filled in"
-#define SAME          "is the same for everybody: write {user}, {local} or {domain} where the user belongs"
-#define SIXTY         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define ANY           "{user}, {local}"
+#define SAME          "is the same for everybody: write " ANY " or {domain} where the user belongs"
+#define TWENTY        "xxxxxxxxxxxxxxxxxxxx"
+#define SIXTY         TWENTY TWENTY TWENTY
 
 static void test_check(void **state)
 {
