@@ -15,10 +15,12 @@
 
 struct config;
 struct tls_client;
+struct tls_client_trust;
 struct tls_store;
 
 /* struct tls_set: zero is "none". All workers share what it holds. */
 struct tls_set {
+	struct tls_client_trust *trust;
 	struct tls_store *front;      /* NULL where no listener has TLS */
 	struct tls_client **backends; /* one for each of the configuration, NULL without TLS */
 	size_t backend_count;

@@ -272,6 +272,17 @@ static void watch_signal(struct process *process, struct ev_signal *watcher, int
 	ev_signal_start(process->loop, watcher);
 }
 
+/* Without OCSP responses nothing has to be looked at again. */
+static bool staples(const struct config *config)
+{
+	for (size_t i = 0; i < config->tls.certificate_count; i++) {
+		if (config->tls.certificates[i].ocsp[0] != '\0') {
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool prepare(struct process *process, struct error *error)
 {
 	process->loop = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
@@ -295,7 +306,7 @@ static bool prepare(struct process *process, struct error *error)
 		return false;
 	}
 	privilege_forbid_dumps();
-	if (process->tls.front != NULL) {
+	if (staples(process->config)) {
 		ev_timer_start(process->loop, &process->refresh);
 	}
 	return make_workers(process, error) && start_workers(process, error);

@@ -63,7 +63,7 @@ static bool load_backends(struct tls_set *set, const struct config *config, stru
 		if (config->backends[i].tls == CONFIG_TLS_NONE) {
 			continue;
 		}
-		set->backends[i] = tls_client_new(&settings, &fault, error);
+		set->backends[i] = tls_client_new(set->trust, &settings, &fault, error);
 		if (set->backends[i] == NULL) {
 			return false;
 		}
@@ -79,7 +79,7 @@ static bool load_urls(struct tls_set *set, const struct config *config, struct e
 	enum tls_client_fault fault;
 	struct error why = {0};
 
-	set->urls = tls_client_new(&settings, &fault, &why);
+	set->urls = tls_client_new(set->trust, &settings, &fault, &why);
 	if (set->urls != NULL) {
 		return true;
 	}
@@ -98,6 +98,10 @@ bool tls_set_load(struct tls_set *set, const struct config *config, struct error
 			return false;
 		}
 	}
+	set->trust = tls_client_trust_new();
+	if (set->trust == NULL) {
+		return error_set(error, "out of memory");
+	}
 	return load_backends(set, config, error) &&
 	       (!wants_urls(config) || load_urls(set, config, error));
 }
@@ -109,6 +113,7 @@ void tls_set_done(struct tls_set *set)
 	}
 	free(set->backends);
 	tls_client_free(set->urls);
+	tls_client_trust_free(set->trust);
 	tls_store_free(set->front);
 	*set = (struct tls_set){0};
 }
@@ -119,6 +124,7 @@ void tls_set_done(struct tls_set *set)
 struct checking {
 	const char *file;
 	FILE *out;
+	struct tls_client_trust *trust;
 	bool fine;
 };
 
@@ -166,7 +172,7 @@ static void check_backend(struct checking *checking, const struct config_backend
 	struct tls_client_settings settings = settings_of(backend);
 	enum tls_client_fault fault = TLS_CLIENT_FINE;
 	struct error error = {0};
-	struct tls_client *client = tls_client_new(&settings, &fault, &error);
+	struct tls_client *client = tls_client_new(checking->trust, &settings, &fault, &error);
 
 	switch (fault) {
 	case TLS_CLIENT_FINE:
@@ -194,23 +200,38 @@ static void check_urls(struct checking *checking, const struct config *config)
 	if (config->routing.url_ca[0] == '\0') {
 		return;
 	}
-	client = tls_client_new(&settings, &fault, &error);
+	client = tls_client_new(checking->trust, &settings, &fault, &error);
 	if (client == NULL) {
 		report(checking, config->routing.url_ca_place, &error);
 	}
 	tls_client_free(client);
 }
 
-bool tls_set_check(const struct config *config, const char *file, FILE *faults)
+static void check_backends(struct checking *checking, const struct config *config)
 {
-	struct checking checking = {.file = file, .out = faults, .fine = true};
-
-	check_front(&checking, &config->tls);
 	for (size_t i = 0; i < config->backend_count; i++) {
 		if (config->backends[i].tls != CONFIG_TLS_NONE) {
-			check_backend(&checking, &config->backends[i]);
+			check_backend(checking, &config->backends[i]);
 		}
 	}
+}
+
+bool tls_set_check(const struct config *config, const char *file, FILE *faults)
+{
+	struct checking checking = {
+		.file = file,
+		.out = faults,
+		.trust = tls_client_trust_new(),
+		.fine = true,
+	};
+
+	if (checking.trust == NULL) {
+		fprintf(faults, "%s: out of memory\n", file);
+		return false;
+	}
+	check_front(&checking, &config->tls);
+	check_backends(&checking, config);
 	check_urls(&checking, config);
+	tls_client_trust_free(checking.trust);
 	return checking.fine;
 }

@@ -112,8 +112,8 @@ static void update_front(struct session *session)
 	if (offer->known) {
 		possible |= offer->mechanisms & (SASL_TOKENS | SASL_EXCHANGES);
 	}
-	if (login->certified_user[0] != '\0') {
-		possible |= offer->mechanisms & SASL_BIT(SASL_EXTERNAL);
+	if (login->certified_user[0] != '\0' && session->set->may_vouch) {
+		possible |= SASL_BIT(SASL_EXTERNAL);
 	}
 	login->front = (struct capability_front){
 		.secrets_allowed = secured || login->secured_in_front || listener->allow_plaintext,

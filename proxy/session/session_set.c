@@ -41,6 +41,16 @@ static struct preauth_limits preauth_limits_of(const struct config_limits *limit
 	};
 }
 
+static bool may_vouch(const struct config *config)
+{
+	for (size_t i = 0; i < config->backend_count; i++) {
+		if (config->backends[i].master_user[0] == '\0') {
+			return false;
+		}
+	}
+	return config->backend_count > 0;
+}
+
 void session_set_init(struct session_set *set, const struct session_house *house)
 {
 	*set = (struct session_set){
@@ -48,6 +58,7 @@ void session_set_init(struct session_set *set, const struct session_house *house
 		.id_prefix = random_number(),
 		.preauth_limits = preauth_limits_of(&house->config->limits),
 		.preauth_ration = {.most = house->config->limits.sasl_lines},
+		.may_vouch = may_vouch(house->config),
 	};
 	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
 		timeout_list_init(&set->phases[i], house->timeouts, on_deadline);
