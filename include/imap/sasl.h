@@ -24,9 +24,6 @@ struct buffer;
 #define SASL_EXCHANGES                                                                             \
 	(SASL_BIT(SASL_SCRAM_SHA_1) | SASL_BIT(SASL_SCRAM_SHA_256) | SASL_BIT(SASL_SCRAM_SHA_512))
 
-/* Longest bearer token, in octets. */
-#define SASL_TOKEN_MAX CREDENTIALS_SECRET_MAX
-
 /* sasl_name is the registered name, "SCRAM-SHA-256". */
 const char *sasl_name(enum sasl_mechanism mechanism);
 

@@ -330,9 +330,9 @@ static void test_longest(void **state)
 		size_t most;
 		const char *behind;
 	} cases[] = {
-		{SASL_XOAUTH2, "user=u" A "auth=Bearer ", SASL_TOKEN_MAX, A A},
+		{SASL_XOAUTH2, "user=u" A "auth=Bearer ", CREDENTIALS_SECRET_MAX, A A},
 		{SASL_XOAUTH2, "user=", CREDENTIALS_USER_MAX, A "auth=Bearer t" A A},
-		{SASL_OAUTHBEARER, "n,a=u," A "auth=Bearer ", SASL_TOKEN_MAX, A A},
+		{SASL_OAUTHBEARER, "n,a=u," A "auth=Bearer ", CREDENTIALS_SECRET_MAX, A A},
 		{SASL_OAUTHBEARER, "n,a=", CREDENTIALS_USER_MAX, "," A "auth=Bearer t" A A},
 		{SASL_SCRAM_SHA_1, "n,,n=u,r=", CREDENTIALS_SECRET_MAX - 9, ""},
 		{SASL_SCRAM_SHA_1, "n,,n=", CREDENTIALS_USER_MAX, ",r=x"},
