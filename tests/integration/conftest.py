@@ -8,9 +8,10 @@ import signal
 import pytest
 
 from backend import FakeBackend
+from certificates import Certificates
 from fake_redis import FakeRedis
 from proxy import BINARY, Gatepost, make_sections
-from servers import Certificates, Dovecot, RedisServer
+from servers import Dovecot, RedisServer
 
 
 def pytest_configure():
@@ -107,10 +108,10 @@ class Factory:
         self.running = []
 
     def __call__(self, backends, users=None, redis=None, limits_of_process=None, environment=None,
-                 plain=True, port=None, extra_listeners=(), **changes):
+                 plain=True, port=None, extra_listeners=(), listeners=None, **changes):
         sections = make_sections(self.certificates, backends, users, redis, **changes)
         gatepost = Gatepost(self.certificates, sections, limits_of_process, environment, plain,
-                            port, extra_listeners)
+                            port, extra_listeners, listeners)
         self.running.append(gatepost)
         return gatepost
 

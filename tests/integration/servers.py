@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real servers, each in a folder and on a port of its own: Redis, Dovecot, a certificate."""
+"""Real servers, each in a folder and on a port of its own: Redis and Dovecot."""
 
 import os
 import pathlib
@@ -72,47 +72,6 @@ def short_folder(name):
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f"gp-{name}-", dir="/tmp"))
     folder.chmod(0o755)
     return folder
-
-
-class Certificates:
-    """An authority and a server's certificate by it (ECDSA P-256, DNS:localhost, IP:127.0.0.1)."""
-
-    CONFIG = """
-[req]
-distinguished_name = dn
-prompt = no
-[dn]
-CN = gatepost test
-[ca]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign
-[server]
-basicConstraints = CA:FALSE
-subjectAltName = DNS:localhost, IP:127.0.0.1
-"""
-
-    def __init__(self):
-        self.folder = short_folder("cert")
-        self.ca = self.folder / "ca.pem"
-        self.chain = self.folder / "server.pem"
-        self.key = self.folder / "server.key"
-        (self.folder / "openssl.cnf").write_text(self.CONFIG)
-        new = ["req", "-config", "openssl.cnf", "-nodes", "-newkey", "ec",
-               "-pkeyopt", "ec_paramgen_curve:P-256"]
-        self._openssl(*new, "-x509", "-extensions", "ca", "-days", "30",
-                      "-keyout", "ca.key", "-out", "ca.pem")
-        self._openssl(*new, "-keyout", "server.key", "-out", "server.csr")
-        self._openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-                      "-CAcreateserial", "-extfile", "openssl.cnf", "-extensions", "server",
-                      "-days", "30", "-out", "server.pem")
-        self._openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "other.key")
-        self.other_key = self.folder / "other.key"
-
-    def _openssl(self, *arguments):
-        subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
-
-    def remove(self):
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class RedisServer:
