@@ -37,6 +37,7 @@ static void write_key(char key[KEY_MAX], const struct endpoint *address, enum co
 
 static void drop(struct url_backends *backends, struct url_backend *entry)
 {
+	invariant(backends->by_key != NULL);
 	HASH_DEL(backends->by_key, entry);
 	DL_DELETE(backends->oldest, entry);
 	backend_unref(entry->backend);
