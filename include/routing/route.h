@@ -76,6 +76,12 @@ must_use struct router *router_new(const struct router_settings *settings, struc
 void route_ask(struct router *router, struct route_query *query, const char *user,
 	       route_callback_t *callback);
 
+/* router_start_probes asks every backend of the configuration what it offers, soon, a few at a
+ * time, and then again from time to time. router_stop_probes closes what they have open;
+ * router_free stops them too. The clock, the streams and the resolver must still live then. */
+void router_start_probes(struct router *router);
+void router_stop_probes(struct router *router);
+
 /* route_offer is what all backends of the configuration offer before login that were heard of so
  * far; a backend that was not does not count against the others. Where none of them was heard of,
  * it is what those have in common that URLs named of late. Not known where there is none either.

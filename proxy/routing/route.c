@@ -20,6 +20,7 @@
 #include "imap/capability.h"
 #include "lookup_internal.h"
 #include "net/timeouts.h"
+#include "prober_internal.h"
 #include "route_value_internal.h"
 #include "routing/backend.h"
 #include "url_backends_internal.h"
@@ -38,8 +39,9 @@ struct router {
 	struct tls_client *url_tls_client;
 	struct capability_offer offer; /* of all together */
 	bool offer_is_configured;      /* it comes from backends of the configuration */
-	struct lookup lookup;          /* empty when the source is static */
-	struct redis *redis;           /* NULL when the source is static */
+	struct prober prober;
+	struct lookup lookup; /* empty when the source is static */
+	struct redis *redis;  /* NULL when the source is static */
 	struct log_bound warnings;
 };
 
@@ -261,6 +263,22 @@ const struct capability_offer *route_offer(const struct router *router)
 	return &router->offer;
 }
 
+static void on_learnt(struct prober *prober, struct backend *backend,
+		      const struct capability_offer *offer)
+{
+	route_learn(container_of(prober, struct router, prober), backend, offer);
+}
+
+void router_start_probes(struct router *router)
+{
+	prober_start(&router->prober);
+}
+
+void router_stop_probes(struct router *router)
+{
+	prober_stop(&router->prober);
+}
+
 /* --- Building ------------------------------------------------------------------------------- */
 
 static bool add_backends(struct router *router, const struct router_settings *settings,
@@ -284,6 +302,25 @@ static bool add_backends(struct router *router, const struct router_settings *se
 		HASH_ADD_KEYPTR(hh, router->by_name, known->backend->name,
 				strlen(known->backend->name), known);
 		if (known->hh.tbl == NULL) {
+			return error_set(error, "out of memory");
+		}
+	}
+	return true;
+}
+
+static bool make_prober(struct router *router, const struct router_settings *settings,
+			struct error *error)
+{
+	struct prober_settings prober_settings = {
+		.house = {settings->shared, settings->timeouts, settings->resolver,
+			  settings->metrics},
+		.pace = {PROBER_SPREAD_MS, PROBER_RETRY_MS, PROBER_RETRY_MAX_MS, PROBER_AGAIN_MS},
+		.learnt = on_learnt,
+	};
+
+	prober_init(&router->prober, &prober_settings);
+	for (size_t i = 0; i < router->config->backend_count; i++) {
+		if (!prober_add(&router->prober, router->backends[i].backend)) {
 			return error_set(error, "out of memory");
 		}
 	}
@@ -318,7 +355,7 @@ struct router *router_new(const struct router_settings *settings, struct error *
 	router->config = config_ref(settings->config);
 	router->metrics = settings->metrics;
 	router->url_tls_client = settings->url_tls_client;
-	valid = add_backends(router, settings, error);
+	valid = add_backends(router, settings, error) && make_prober(router, settings, error);
 	if (valid && routing->source == CONFIG_SOURCE_REDIS) {
 		valid = lookup_init(&router->lookup, routing->lookup, error) &&
 			connect_redis(router, settings, error);
@@ -335,6 +372,7 @@ void router_free(struct router *router)
 	if (router == NULL) {
 		return;
 	}
+	prober_done(&router->prober);
 	redis_free(router->redis);
 	lookup_done(&router->lookup);
 	url_backends_done(&router->by_url);
