@@ -62,18 +62,22 @@ static bool kind_of_key(const EVP_PKEY *public, enum tls_key *key)
 	}
 }
 
+static bool is_reason(uint32_t code, int library, int reason)
+{
+	return ERR_GET_LIB(code) == library && ERR_GET_REASON(code) == reason;
+}
+
 static void explain_key(const struct config_certificate *certificate, struct error *error)
 {
-	uint32_t code = ERR_peek_last_error();
-	int library = ERR_GET_LIB(code);
-	int reason = ERR_GET_REASON(code);
+	uint32_t first = ERR_peek_error();
+	uint32_t last = ERR_peek_last_error();
 
 	tls_error_set(error, "not a PEM private key");
-	if (library == ERR_LIB_X509 &&
-	    (reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH)) {
+	if (is_reason(last, ERR_LIB_X509, X509_R_KEY_VALUES_MISMATCH) ||
+	    is_reason(last, ERR_LIB_X509, X509_R_KEY_TYPE_MISMATCH)) {
 		error_set(error, "this key does not belong to the certificate %s",
 			  certificate->chain);
-	} else if (library == ERR_LIB_PEM && reason == PEM_R_BAD_PASSWORD_READ) {
+	} else if (is_reason(first, ERR_LIB_PEM, PEM_R_BAD_PASSWORD_READ)) {
 		error_set(error, "this key is encrypted; write it without a password");
 	}
 	error_prefix(error, certificate->key);
@@ -119,9 +123,7 @@ static bool add_authority(struct tls_clients *clients, X509 *authority, SHA256_C
 /* The end of the file is a line that does not begin a certificate. */
 static bool at_end(void)
 {
-	uint32_t code = ERR_peek_last_error();
-
-	return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+	return is_reason(ERR_peek_last_error(), ERR_LIB_PEM, PEM_R_NO_START_LINE);
 }
 
 static bool read_authorities(struct tls_clients *clients, BIO *file)
@@ -152,6 +154,9 @@ bool tls_clients_load(struct tls_clients *clients, const char *path, struct erro
 	loaded = file != NULL && clients->authorities != NULL && clients->names != NULL &&
 		 read_authorities(clients, file);
 	if (!loaded) {
+		if (at_end()) {
+			ERR_clear_error();
+		}
 		tls_error_set(error, "not a PEM file of certificates");
 		error_prefix(error, path);
 		tls_clients_done(clients);

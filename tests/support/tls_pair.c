@@ -99,6 +99,15 @@ static int on_session(SSL *tls, SSL_SESSION *session)
 	return 1;
 }
 
+static int on_asked(SSL *tls, void *unused)
+{
+	struct tls_pair *pair = SSL_get_app_data(tls);
+
+	(void)unused;
+	pair->authorities = (int)sk_X509_NAME_num(SSL_get_client_CA_list(tls));
+	return 1;
+}
+
 static void set_client(SSL *client, const struct tls_pair_settings *settings)
 {
 	size_t count = 0;
@@ -143,6 +152,7 @@ static void open_client(struct tls_pair *pair, const struct tls_pair_settings *s
 	pair->client = SSL_new(pair->context);
 	assert_non_null(pair->client);
 	SSL_set_app_data(pair->client, pair);
+	SSL_set_cert_cb(pair->client, on_asked, NULL);
 	SSL_set_connect_state(pair->client);
 	set_client(pair->client, settings);
 }
@@ -154,7 +164,7 @@ void tls_pair_run(struct tls_pair *pair, struct ssl_ctx_st *server,
 	BIO *far;
 	uint8_t byte;
 
-	*pair = (struct tls_pair){.alert = -1};
+	*pair = (struct tls_pair){.alert = -1, .authorities = -1};
 	open_client(pair, settings);
 	pair->server = SSL_new(server);
 	assert_non_null(pair->server);

@@ -55,7 +55,8 @@ struct tls_pair {
 	struct ssl_st *client;
 	struct ssl_st *server;
 	bool finished;
-	int alert;                      /* the fatal one that the client was sent, -1: none */
+	int alert;       /* the fatal one that the client was sent, -1: none */
+	int authorities; /* as many are named to a client that is asked, -1: it is not */
 	struct ssl_session_st *session; /* the last that the client was given */
 	unsigned sessions;              /* how many it was given */
 };
