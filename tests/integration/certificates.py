@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates of every kind, by an authority of our own; each is made when it is first asked for."""
+"""Certificates of every kind, by an authority of our own; each is made when it is asked for."""
 
 import dataclasses
 import functools
@@ -103,7 +103,7 @@ class Certificates:
     @functools.cached_property
     def backend(self):
         """For every backend of the tests, by name and by address."""
-        return self.make("backend", ["DNS:mail1.test", "DNS:mail2.test", "IP:127.0.0.1"])
+        return self.make("backend", ["DNS:mail1.test", "DNS:mail2.test", *LOCAL])
 
     # --- for clients ---
 
@@ -129,7 +129,8 @@ class Certificates:
     def _ocsp_responses(self, pair, status):
         shown = self._openssl("x509", "-in", pair.chain, "-noout", "-serial").decode()
         serial = shown.strip().partition("=")[2]
-        state = {"good": "V\t391231235959Z\t", "revoked": "R\t391231235959Z\t200101000000Z"}[status]
+        state = {"good": "V\t391231235959Z\t",
+                 "revoked": "R\t391231235959Z\t200101000000Z"}[status]
         index = self.folder / f"{pair.chain.stem}-{status}.index"
         index.write_text(f"{state}\t{serial}\tunknown\t/CN=gatepost test\n")
         response = index.with_suffix(".der")

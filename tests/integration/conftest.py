@@ -9,9 +9,10 @@ import pytest
 
 from backend import FakeBackend
 from certificates import Certificates
+from dovecot import Dovecot, FullDovecot
 from fake_redis import FakeRedis
 from proxy import BINARY, Gatepost, make_sections
-from servers import Dovecot, RedisServer
+from servers import RedisServer
 
 
 def pytest_configure():
@@ -48,6 +49,31 @@ def mail1():
 def mail2():
     """Another real Dovecot, with other mail."""
     server = Dovecot("mail2")
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def full1(certificates):
+    """A real Dovecot with TLS and every mechanism."""
+    server = FullDovecot("full1", certificates)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def full2(certificates):
+    """Another one."""
+    server = FullDovecot("full2", certificates)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def certified1(certificates):
+    """One that asks for client certificates, and has EXTERNAL. As Dovecot 2.3 does then, it ends
+    every handshake that would come back to an earlier session."""
+    server = FullDovecot("certified1", certificates, client_certificates=True)
     yield server
     server.remove()
 

@@ -55,7 +55,8 @@ def ssl_tlv(version=b"TLSv1.3", cipher=b"TLS_AES_128_GCM_SHA256", client=1):
 
 def version1(source=("192.0.2.1", 40000), destination=("198.51.100.2", 993)):
     family = "TCP6" if ":" in source[0] else "TCP4"
-    return (f"PROXY {family} {source[0]} {destination[0]} {source[1]} {destination[1]}\r\n").encode()
+    words = ("PROXY", family, source[0], destination[0], source[1], destination[1])
+    return " ".join(map(str, words)).encode() + b"\r\n"
 
 
 def raw_version2(block=b"", command=PROXY, family=0):

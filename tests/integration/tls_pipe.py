@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS between bytes and bytes: the socket stays with its owner, who decides what is one segment, and
-threads may write while others read."""
+"""TLS between bytes and bytes: the socket stays with its owner, who decides what is one segment,
+and threads may write while others read."""
 
 import dataclasses
 import ssl
