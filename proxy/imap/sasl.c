@@ -45,30 +45,37 @@ bool sasl_find(const void *name, size_t length, enum sasl_mechanism *mechanism)
 #define PLUS            "-PLUS"
 #define length_of(text) (sizeof(text) - 1)
 
+static bool binds_channels(const uint8_t *name, size_t length)
+{
+	size_t start = length - length_of(PLUS);
+
+	return length > length_of(PLUS) &&
+	       text_equal_nocase(name + start, length_of(PLUS), PLUS);
+}
+
 unsigned sasl_offered(const void *list, size_t length)
 {
 	const uint8_t *rest = list;
 	const uint8_t *word;
 	size_t size;
 	unsigned offered = 0;
-	unsigned bound = 0;
+	bool bound = false;
 
 	while (text_next_word(&rest, &length, &word, &size)) {
 		enum sasl_mechanism mechanism;
-		bool plus;
 
 		if (!text_starts_nocase(word, size, AUTH)) {
 			continue;
 		}
 		word += length_of(AUTH);
 		size -= length_of(AUTH);
-		plus = size > length_of(PLUS) &&
-		       text_equal_nocase(word + size - length_of(PLUS), length_of(PLUS), PLUS);
-		if (sasl_find(word, plus ? size - length_of(PLUS) : size, &mechanism)) {
-			*(plus ? &bound : &offered) |= SASL_BIT(mechanism);
+		if (binds_channels(word, size)) {
+			bound = true;
+		} else if (sasl_find(word, size, &mechanism)) {
+			offered |= SASL_BIT(mechanism);
 		}
 	}
-	return offered & ~(bound & SASL_EXCHANGES);
+	return bound ? offered & ~SASL_EXCHANGES : offered;
 }
 
 /* A part of a message, borrowed from it. */
