@@ -28,6 +28,7 @@ struct config_backend {
 	bool send_proxy;
 	bool send_id;
 	bool ask_capability;
+	bool probe;
 	enum config_login login;
 	char *user;        /* template */
 	char *master_user; /* "" = none */

@@ -70,6 +70,7 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *watch, int events)
 
 static void begin_drain(struct worker *worker)
 {
+	router_stop_probes(worker->router);
 	for (size_t i = 0; i < worker->listener_count; i++) {
 		listener_stop(&worker->listeners[i].listener);
 	}
@@ -198,6 +199,7 @@ static void *run(void *argument)
 			       on_accepted);
 		own->fd = -1;
 	}
+	router_start_probes(worker->router);
 	ev_run(worker->loop, 0);
 	atomic_store(&worker->ended, true);
 	mailbox_post(worker->settings.supervisor, LETTER_ENDED);

@@ -320,7 +320,8 @@ static bool make_prober(struct router *router, const struct router_settings *set
 
 	prober_init(&router->prober, &prober_settings);
 	for (size_t i = 0; i < router->config->backend_count; i++) {
-		if (!prober_add(&router->prober, router->backends[i].backend)) {
+		if (router->config->backends[i].probe &&
+		    !prober_add(&router->prober, router->backends[i].backend)) {
 			return error_set(error, "out of memory");
 		}
 	}

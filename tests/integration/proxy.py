@@ -58,7 +58,7 @@ def make_sections(certificates, backends, users=None, redis=None, **changes):
         sections["routing.users"] = dict(users)
     for name, what in backends.items():
         options = dict(what) if isinstance(what, dict) else {"address": what}
-        sections["backend"].append({"name": name, **options})
+        sections["backend"].append({"name": name, "probe": False, **options})
     for section, keys in changes.items():
         if isinstance(keys, list):
             sections[section] = [dict(table) for table in keys]
