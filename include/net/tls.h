@@ -62,6 +62,11 @@ must_use enum tls_load tls_check_certificate(const struct config_certificate *ce
 					     struct error *error);
 must_use enum tls_load tls_check_client_ca(const char *path, struct error *error);
 
+/* tls_cipher_policy is the list of suites for TLS 1.2, of both sides, and tls_set_groups sets the
+ * key exchanges, as above. */
+const char *tls_cipher_policy(void);
+must_use bool tls_set_groups(struct ssl_ctx_st *context);
+
 /* tls_error_set describes the last failed call on this thread and clears the library's queue;
  * `otherwise` serves where the library has nothing to say. */
 void tls_error_set(struct error *error, const char *otherwise);
