@@ -112,10 +112,10 @@ static void close_value(struct command *command)
 	if (end == NULL) {
 		return; /* memory ran out */
 	}
-	buffer_append_byte(&command->stored, '\0');
 	if (!is_wanted(command, field, (size_t)(end - field))) {
 		command->pairs_length += length + 1;
 	}
+	buffer_append_byte(&command->stored, '\0');
 }
 
 void command_id_close(struct command *command)

@@ -695,6 +695,36 @@ static void test_id_stored(void **state)
 		       "a ID (a=b)\nz NOOP\n");
 }
 
+/* Pairs that end where what keeps them is full. */
+static void test_id_grows(void **state)
+{
+	(void)state;
+	for (size_t length = 0; length < 300; length++) {
+		struct buffer input = {0};
+		struct command command;
+		struct command_pair pair;
+		size_t consumed = 0;
+		size_t at = 0;
+
+		command_init(&command, shapes, array_length(shapes), &limits);
+		buffer_append_text(&input, "a ID (\"f\" \"");
+		repeat(&input, "v", length);
+		buffer_append_text(&input, "\" \"x-id\" \"7\" \"g\" NIL)\r\n");
+		assert_int_equal(
+			command_feed(&command, buffer_bytes(&input), input.length, &consumed),
+			COMMAND_READY);
+		assert_true(command_pair(&command, &at, &pair));
+		assert_int_equal(pair.value_length, length);
+		assert_true(command_pair(&command, &at, &pair));
+		assert_memory_equal(pair.field, "x-id", pair.field_length);
+		assert_true(command_pair(&command, &at, &pair));
+		assert_null(pair.value);
+		assert_false(command_pair(&command, &at, &pair));
+		command_done(&command);
+		buffer_done(&input);
+	}
+}
+
 /* The longest legal list is taken, and little of it is kept. */
 static void test_longest_id(void **state)
 {
@@ -791,6 +821,7 @@ int main(void)
 		cmocka_unit_test(test_id_limits),
 		cmocka_unit_test(test_id_pairs),
 		cmocka_unit_test(test_id_stored),
+		cmocka_unit_test(test_id_grows),
 		cmocka_unit_test(test_longest_id),
 		cmocka_unit_test(test_announcing_allocates_nothing),
 		cmocka_unit_test(test_forget),
