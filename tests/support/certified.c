@@ -33,10 +33,12 @@ static EVP_PKEY *make_key(void)
 	return key;
 }
 
+/* Unlike MBSTRING_UTF8 this may be empty. */
 static void add_common_name(X509 *certificate, const char *name)
 {
 	assert_true(X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN",
-					       MBSTRING_UTF8, (const uint8_t *)name, -1, -1, 0));
+					       V_ASN1_UTF8STRING, (const uint8_t *)name, -1, -1,
+					       0));
 }
 
 static GENERAL_NAME *make_name(const char *text, size_t length)
