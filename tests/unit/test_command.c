@@ -296,6 +296,7 @@ static void test_arguments(void **state)
 		{bytes("a ONE u1\r\n"), "a ONE <u1>\n"},
 		{bytes("a ONE u1 u2\r\n"), "a bad: syntax\n"},
 		{bytes("a SECRET\r\n"), "a bad: forbidden\n"},
+		{bytes("a NOOP\r\nb SECRET x\r\n"), "a NOOP\nb bad: forbidden\n"},
 		{bytes("a SECRET \"u1 \0 (\r\n"), "a bad: forbidden\n"},
 	};
 
