@@ -191,25 +191,33 @@ def test_certificate_that_is_none(write_config, certificates, tmp_path, which):
 
 
 @pytest.mark.parametrize("section,option", [
-    ("tls", "client_ca"), ("tls.certificate", "ocsp"), ("routing", "url_ca"), ("backend", "ca"),
-    ("backend", "client_chain"), ("backend", "client_key")])
+    ("tls", "client_ca"), ("routing", "url_ca"), ("backend", "ca"), ("backend", "client_chain"),
+    ("backend", "client_key")])
 def test_file_that_is_none(write_config, certificates, tmp_path, section, option):
     """Each is named with the place where the configuration names it."""
     none = tmp_path / "none.pem"
     none.write_text("nothing of the kind\n")
-    pair = {"chain": str(certificates.chain), "key": str(certificates.key)}
-    tables = {
-        "tls": {}, "routing": {"source": "static"}, "tls.certificate": pair,
-        "backend": {"name": "FB1", "address": "127.0.0.1:1", "tls": "implicit"}}
-    if option.startswith("client_") and section == "backend":
-        tables["backend"].update(client_chain=pair["chain"], client_key=pair["key"])
+    backend = {"name": "FB1", "address": "127.0.0.1:1", "tls": "implicit"}
+    if section == "backend" and option != "ca":
+        backend.update(client_chain=str(certificates.chain), client_key=str(certificates.key))
+    tables = {"tls": {}, "routing": {"source": "static"}, "backend": backend}
     tables[section][option] = str(none)
-    tables["tls.certificate"], tables["backend"] = [tables["tls.certificate"]], [tables["backend"]]
-    path = write_config(**tables)
+    path = write_config(**{**tables, "backend": [backend]})
     line = 1 + path.read_text().split(str(none))[0].count("\n")
     done = run_binary("-c", path, "--check")
     assert done.returncode == 2
     assert re.match(re.escape(f"{path}:{line}:") + r"\d+: .*none\.pem", done.stderr), done.stderr
+
+
+def test_staple_that_is_none(write_config, certificates, tmp_path):
+    """It is made anew every few days by somebody else: no reason not to start."""
+    staple = tmp_path / "none.der"
+    staple.write_text("nothing of the kind\n")
+    path = write_config(**{"tls.certificate": [{
+        "chain": str(certificates.chain), "key": str(certificates.key), "ocsp": str(staple)}]})
+    done = run_binary("-c", path, "--check")
+    assert (done.returncode, done.stdout) == (0, "ok\n")
+    assert "none.der" in done.stderr
 
 
 def test_address_in_use(write_config):
