@@ -6,6 +6,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,8 +19,7 @@ struct call_house call_house;
 
 void call_house_path(char path[64], const char *name)
 {
-	strcpy(path, call_house.folder);
-	strcat(strcat(path, "/"), name);
+	snprintf(path, 64, "%.31s/%.31s", call_house.folder, name);
 }
 
 int call_house_begin(void **state)
