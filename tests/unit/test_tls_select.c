@@ -135,54 +135,54 @@ static void test_names(void **state)
 
 /* What a client verifies, and the key of the certificate that it is shown where there is one of
  * each: P-521, P-384 and P-256, Ed25519, RSA, in this order. */
+static const enum made_key kinds[] = {MADE_P521, MADE_P384, MADE_P256, MADE_ED25519, MADE_RSA};
+enum { P521, P384, P256, ED25519, ANY_RSA };
+static const struct {
+	uint16_t version;
+	uint16_t signatures[4];
+	const char *ciphers;
+	const char *groups;
+	int shown;
+} key_rows[] = {
+	{TLS1_3_VERSION, {SSL_SIGN_ECDSA_SECP256R1_SHA256}, NULL, NULL, P256},
+	{TLS1_3_VERSION, {SSL_SIGN_ECDSA_SECP384R1_SHA384}, NULL, NULL, P384},
+	{TLS1_3_VERSION, {SSL_SIGN_ECDSA_SECP521R1_SHA512}, NULL, NULL, P521},
+	{TLS1_3_VERSION, {SSL_SIGN_ED25519}, NULL, NULL, ED25519},
+	{TLS1_3_VERSION, {SSL_SIGN_RSA_PSS_RSAE_SHA256}, NULL, NULL, ANY_RSA},
+	{TLS1_3_VERSION, {SSL_SIGN_RSA_PSS_RSAE_SHA384}, NULL, NULL, ANY_RSA},
+	{TLS1_3_VERSION, {SSL_SIGN_RSA_PSS_RSAE_SHA512}, NULL, NULL, ANY_RSA},
+	{TLS1_3_VERSION, {SSL_SIGN_RSA_PKCS1_SHA256}, NULL, NULL, -1},
+	{TLS1_3_VERSION,
+	 {SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_ECDSA_SECP256R1_SHA256},
+	 NULL,
+	 NULL,
+	 P256},
+	/* Groups are no matter of certificates there. */
+	{TLS1_3_VERSION, {SSL_SIGN_ECDSA_SECP256R1_SHA256}, NULL, "X25519", P256},
+	/* Before, the hash is any, and the curve one of the groups. */
+	{TLS1_2_VERSION, {SSL_SIGN_ECDSA_SECP256R1_SHA256}, NULL, "X25519:P-384", P384},
+	{TLS1_2_VERSION, {SSL_SIGN_ECDSA_SECP384R1_SHA384}, NULL, "X25519:P-256", P256},
+	{TLS1_2_VERSION, {SSL_SIGN_ECDSA_SECP521R1_SHA512}, NULL, "P-256:P-521", P521},
+	{TLS1_2_VERSION, {SSL_SIGN_ECDSA_SECP256R1_SHA256}, NULL, "X25519", -1},
+	{TLS1_2_VERSION, {SSL_SIGN_ED25519}, NULL, "X25519", ED25519},
+	{TLS1_2_VERSION, {SSL_SIGN_ED25519}, RSA_1_2, NULL, -1},
+	{TLS1_2_VERSION, {SSL_SIGN_RSA_PKCS1_SHA256}, NULL, NULL, ANY_RSA},
+	{TLS1_2_VERSION, {SSL_SIGN_RSA_PKCS1_SHA384}, NULL, NULL, ANY_RSA},
+	{TLS1_2_VERSION, {SSL_SIGN_RSA_PKCS1_SHA512}, NULL, NULL, ANY_RSA},
+	{TLS1_2_VERSION, {SSL_SIGN_RSA_PSS_RSAE_SHA256}, NULL, NULL, ANY_RSA},
+	{TLS1_2_VERSION, {SSL_SIGN_RSA_PKCS1_SHA1, SSL_SIGN_ECDSA_SHA1}, NULL, NULL, -1},
+	{TLS1_2_VERSION, {0}, RSA_1_2, NULL, ANY_RSA},
+	{TLS1_2_VERSION, {0}, "ECDHE-RSA-AES256-GCM-SHA384", NULL, ANY_RSA},
+	{TLS1_2_VERSION, {0}, "ECDHE-RSA-CHACHA20-POLY1305", NULL, ANY_RSA},
+	{TLS1_2_VERSION, {0}, ECDSA_1_2, "P-256", P256},
+	{TLS1_2_VERSION, {0}, "ECDHE-ECDSA-AES256-GCM-SHA384", "P-256", P256},
+	{TLS1_2_VERSION, {0}, "ECDHE-ECDSA-CHACHA20-POLY1305", "P-256", P256},
+	{TLS1_2_VERSION, {0}, RSA_1_2 ":" ECDSA_1_2, "P-256", P256},
+	{TLS1_2_VERSION, {0}, "ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA", NULL, -1},
+};
+
 static void test_keys(void **state)
 {
-	static const enum made_key kinds[] = {MADE_P521, MADE_P384, MADE_P256, MADE_ED25519,
-					      MADE_RSA};
-	enum { P521, P384, P256, ED25519, ANY_RSA };
-	static const struct {
-		uint16_t version;
-		uint16_t signatures[4];
-		const char *ciphers;
-		const char *groups;
-		int shown;
-	} rows[] = {
-		{TLS1_3_VERSION, {SSL_SIGN_ECDSA_SECP256R1_SHA256}, NULL, NULL, P256},
-		{TLS1_3_VERSION, {SSL_SIGN_ECDSA_SECP384R1_SHA384}, NULL, NULL, P384},
-		{TLS1_3_VERSION, {SSL_SIGN_ECDSA_SECP521R1_SHA512}, NULL, NULL, P521},
-		{TLS1_3_VERSION, {SSL_SIGN_ED25519}, NULL, NULL, ED25519},
-		{TLS1_3_VERSION, {SSL_SIGN_RSA_PSS_RSAE_SHA256}, NULL, NULL, ANY_RSA},
-		{TLS1_3_VERSION, {SSL_SIGN_RSA_PSS_RSAE_SHA384}, NULL, NULL, ANY_RSA},
-		{TLS1_3_VERSION, {SSL_SIGN_RSA_PSS_RSAE_SHA512}, NULL, NULL, ANY_RSA},
-		{TLS1_3_VERSION, {SSL_SIGN_RSA_PKCS1_SHA256}, NULL, NULL, -1},
-		{TLS1_3_VERSION,
-		 {SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_ECDSA_SECP256R1_SHA256},
-		 NULL,
-		 NULL,
-		 P256},
-		/* Groups are no matter of certificates there. */
-		{TLS1_3_VERSION, {SSL_SIGN_ECDSA_SECP256R1_SHA256}, NULL, "X25519", P256},
-		/* Before, the hash is any, and the curve one of the groups. */
-		{TLS1_2_VERSION, {SSL_SIGN_ECDSA_SECP256R1_SHA256}, NULL, "X25519:P-384", P384},
-		{TLS1_2_VERSION, {SSL_SIGN_ECDSA_SECP384R1_SHA384}, NULL, "X25519:P-256", P256},
-		{TLS1_2_VERSION, {SSL_SIGN_ECDSA_SECP521R1_SHA512}, NULL, "P-256:P-521", P521},
-		{TLS1_2_VERSION, {SSL_SIGN_ECDSA_SECP256R1_SHA256}, NULL, "X25519", -1},
-		{TLS1_2_VERSION, {SSL_SIGN_ED25519}, NULL, "X25519", ED25519},
-		{TLS1_2_VERSION, {SSL_SIGN_ED25519}, RSA_1_2, NULL, -1},
-		{TLS1_2_VERSION, {SSL_SIGN_RSA_PKCS1_SHA256}, NULL, NULL, ANY_RSA},
-		{TLS1_2_VERSION, {SSL_SIGN_RSA_PKCS1_SHA384}, NULL, NULL, ANY_RSA},
-		{TLS1_2_VERSION, {SSL_SIGN_RSA_PKCS1_SHA512}, NULL, NULL, ANY_RSA},
-		{TLS1_2_VERSION, {SSL_SIGN_RSA_PSS_RSAE_SHA256}, NULL, NULL, ANY_RSA},
-		{TLS1_2_VERSION, {SSL_SIGN_RSA_PKCS1_SHA1, SSL_SIGN_ECDSA_SHA1}, NULL, NULL, -1},
-		{TLS1_2_VERSION, {0}, RSA_1_2, NULL, ANY_RSA},
-		{TLS1_2_VERSION, {0}, "ECDHE-RSA-AES256-GCM-SHA384", NULL, ANY_RSA},
-		{TLS1_2_VERSION, {0}, "ECDHE-RSA-CHACHA20-POLY1305", NULL, ANY_RSA},
-		{TLS1_2_VERSION, {0}, ECDSA_1_2, "P-256", P256},
-		{TLS1_2_VERSION, {0}, "ECDHE-ECDSA-AES256-GCM-SHA384", "P-256", P256},
-		{TLS1_2_VERSION, {0}, "ECDHE-ECDSA-CHACHA20-POLY1305", "P-256", P256},
-		{TLS1_2_VERSION, {0}, RSA_1_2 ":" ECDSA_1_2, "P-256", P256},
-		{TLS1_2_VERSION, {0}, "ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA", NULL, -1},
-	};
 	struct tls_front keys;
 	struct tls_store *all;
 
@@ -194,17 +194,18 @@ static void test_keys(void **state)
 	}
 	all = tls_store_new(&keys.config, NULL);
 	assert_non_null(all);
-	for (size_t i = 0; i < array_length(rows); i++) {
-		struct tls_pair_settings settings = {.version = rows[i].version,
+	for (size_t i = 0; i < array_length(key_rows); i++) {
+		struct tls_pair_settings settings = {.version = key_rows[i].version,
 						     .name = i % 2 == 0 ? "a.test" : NULL,
-						     .ciphers = rows[i].ciphers,
-						     .groups = rows[i].groups};
+						     .ciphers = key_rows[i].ciphers,
+						     .groups = key_rows[i].groups};
 		struct tls_pair pair;
 
-		settings.signatures = rows[i].signatures[0] != 0 ? rows[i].signatures : NULL;
+		settings.signatures =
+			key_rows[i].signatures[0] != 0 ? key_rows[i].signatures : NULL;
 		tls_pair_run(&pair, tls_store_context(all), &settings);
-		assert_int_equal(tls_pair_shown(&pair, &keys), rows[i].shown);
-		assert_int_equal(pair.finished, rows[i].shown >= 0);
+		assert_int_equal(tls_pair_shown(&pair, &keys), key_rows[i].shown);
+		assert_int_equal(pair.finished, key_rows[i].shown >= 0);
 		tls_pair_done(&pair);
 	}
 	tls_store_free(all);
