@@ -109,7 +109,7 @@ struct tls_staple {
 	ino_t inode;
 	CRYPTO_BUFFER *read; /* what a file says that is well, though perhaps not today */
 	struct tls_validity validity;
-	CRYPTO_BUFFER *current; /* what handshakes take: under the lock of the store */
+	CRYPTO_BUFFER *current; /* what handshakes copy: under the lock of the store */
 	char told[sizeof(((struct error *)NULL)->text)];
 };
 
@@ -133,7 +133,7 @@ struct tls_certificate {
 	struct tls_staple staple;
 };
 
-/* struct tls_store never changes but for the staples. Handshake threads take `current` of a staple
+/* struct tls_store never changes but for the staples. Handshake threads copy `current` of a staple
  * under `lock`; one thread refreshes, and holds it for the exchange alone. */
 struct tls_store {
 	SSL_CTX *context; /* accepts; it shows no certificate of its own */

@@ -78,22 +78,19 @@ struct tls_certificate *tls_select(const struct tls_store *store, const struct t
 	return choice.best != NULL ? choice.best : choice.first;
 }
 
-static bool staple(struct tls_store *store, struct tls_certificate *certificate, SSL *tls)
+/* The library copies the response, a few kilobytes, which is short enough to hold a lock. */
+static bool staple(struct tls_store *store, const struct tls_certificate *certificate, SSL *tls)
 {
-	CRYPTO_BUFFER *response;
+	const CRYPTO_BUFFER *response;
 	bool stapled = true;
 
 	pthread_mutex_lock(&store->lock);
 	response = certificate->staple.current;
 	if (response != NULL) {
-		CRYPTO_BUFFER_up_ref(response);
-	}
-	pthread_mutex_unlock(&store->lock);
-	if (response != NULL) {
 		stapled = SSL_set_ocsp_response(tls, CRYPTO_BUFFER_data(response),
 						CRYPTO_BUFFER_len(response)) == 1;
-		CRYPTO_BUFFER_free(response);
 	}
+	pthread_mutex_unlock(&store->lock);
 	return stapled;
 }
 

@@ -124,7 +124,7 @@ static bool may_serve(const struct tls_staple *staple, int64_t now, struct error
 	return true;
 }
 
-/* Handshakes that took the old response hold a reference of their own. */
+/* Handshakes copy what they give out, under the lock: nobody reads the old one behind it. */
 static void exchange(struct tls_staple *staple, CRYPTO_BUFFER *response, pthread_mutex_t *lock)
 {
 	CRYPTO_BUFFER *old;

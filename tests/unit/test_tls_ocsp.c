@@ -123,6 +123,34 @@ static void test_cut(void **state)
 	buffer_done(&response);
 }
 
+/* One of another author's, with his certificate in it; and the same without nextUpdate. */
+static void check_corpus(const char *name, const char *words)
+{
+	struct tls_validity validity = {0};
+	struct error error = {0};
+	uint8_t bytes[4096];
+	char path[512];
+	size_t length;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%.*stests/fuzz/corpus/tls_ocsp/%s",
+		 (int)(strlen(__FILE__) - strlen("tests/unit/test_tls_ocsp.c")), __FILE__, name);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	length = fread(bytes, 1, sizeof(bytes), file);
+	fclose(file);
+	assert_int_equal(read_bytes(bytes, length, &validity, &error), words == NULL);
+	assert_string_equal(error.text, words != NULL ? words : "");
+	assert_int_equal(validity.end - validity.begin, words == NULL ? 7 * 86400 : 0);
+}
+
+static void test_of_openssl(void **state)
+{
+	(void)state;
+	check_corpus("openssl", NULL);
+	check_corpus("openssl_without_next_update", "does not say until when it is valid");
+}
+
 /* --- Who is given which --------------------------------------------------------------------- */
 
 struct world {
@@ -421,10 +449,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_said),       cmocka_unit_test(test_cut),
-		cmocka_unit_test(test_stapled),    cmocka_unit_test(test_refreshed),
-		cmocka_unit_test(test_outlived),   cmocka_unit_test(test_same_place),
-		cmocka_unit_test(test_size_limit), cmocka_unit_test(test_start),
-		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_of_openssl), cmocka_unit_test(test_stapled),
+		cmocka_unit_test(test_refreshed),  cmocka_unit_test(test_outlived),
+		cmocka_unit_test(test_same_place), cmocka_unit_test(test_size_limit),
+		cmocka_unit_test(test_start),      cmocka_unit_test(test_threads),
 	};
 
 	return cmocka_run_group_tests_name("tls_ocsp", tests, NULL, NULL);
