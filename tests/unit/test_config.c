@@ -60,7 +60,8 @@ static void test_defaults(void **state)
 	assert_string_equal(config->routing.lookup, "GET gatepost:route:{user}");
 	assert_int_equal(config->routing.user_case, CONFIG_USER_LOWER);
 	assert_int_equal(config->backend_count, 1);
-	assert_true(config->backends[0].send_id && config->backends[0].ask_capability);
+	assert_true(config->backends[0].send_id && config->backends[0].ask_capability &&
+		    config->backends[0].probe);
 	assert_int_equal(config->backends[0].tls, CONFIG_TLS_NONE);
 	assert_true(config->backends[0].verify && !config->backends[0].send_proxy);
 	assert_string_equal(config->backends[0].server_name, "");
@@ -106,7 +107,7 @@ static const char full[] =
 	"tls = \"starttls\"\nca = \"/dev/null\"\nserver_name = \"mail.example\"\n"
 	"client_chain = \"/dev/null\"\nclient_key = \"/dev/zero\"\nsend_proxy = true\n"
 	"login = \"plain\"\nuser = \"{local}%{domain}\"\nmaster_user = \"proxy\"\n"
-	"master_password = \"***\"\n"
+	"master_password = \"***\"\nprobe = false\n"
 	"[[backend]]\nname = \"b3\"\naddress = \"[::1]:993\"\ntls = \"implicit\"\nverify = false\n"
 	"login = \"login\"\n"
 	"[limits]\npreauth_line = \"64KiB\"\nlogin_failures = 1000\nfailure_delay = \"0s\"\n"
@@ -183,7 +184,7 @@ static void test_backend_values(void **state)
 	assert_string_equal(config->routing.url_ca, "/dev/null");
 	assert_int_equal(config->backends[0].tls, CONFIG_TLS_NONE);
 	assert_int_equal(backend->tls, CONFIG_TLS_STARTTLS);
-	assert_true(backend->verify && backend->send_proxy);
+	assert_true(backend->verify && backend->send_proxy && !backend->probe);
 	assert_string_equal(backend->ca, "/dev/null");
 	assert_string_equal(backend->server_name, "mail.example");
 	assert_string_equal(backend->client_chain, "/dev/null");
