@@ -341,7 +341,8 @@ static void test_fault_order(void **state)
 		 "f:11:10: \"format\" must be \"logfmt\" or \"json\", not a whole number\n"
 		 "f:15:1: unknown key \"who\" in [[backend]]; known are name, address, tls, "
 		 "verify, ca, server_name, client_chain, client_key, send_proxy, send_id, "
-		 "ask_capability, probe, login, user, master_user, master_password, connect_timeout, "
+		 "ask_capability, probe, login, user, master_user, master_password, "
+		 "connect_timeout, "
 		 "login_timeout\n"},
 	};
 
