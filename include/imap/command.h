@@ -36,6 +36,7 @@ enum command_fault {
 	COMMAND_TOO_LONG,  /* a line past its limit */
 	COMMAND_NO_PLACE,  /* a long line that must not be kept now */
 	COMMAND_TOO_BIG,   /* a literal, or all arguments together, past the limit */
+	COMMAND_ABANDONED, /* its rest came after command_abandon() */
 	COMMAND_NO_MEMORY,
 };
 
@@ -130,6 +131,11 @@ void command_continue(struct command *command, size_t short_line);
 
 /* command_forget wipes the arguments; tag and shape stay until the next feed. */
 void command_forget(struct command *command);
+
+/* command_abandon forgets, and ends a command whose next line is awaited. True when a part of that
+ * line has come: the rest is skipped, and ends in COMMAND_BAD. Otherwise the next byte begins a
+ * command. */
+bool command_abandon(struct command *command);
 
 /* command_done wipes and frees. */
 void command_done(struct command *command);

@@ -125,7 +125,8 @@ struct preauth_identity preauth_identity(const struct preauth *preauth);
 bool preauth_proxy_ttl(const struct preauth *preauth, unsigned *ttl);
 
 /* preauth_refuse answers the pending login with `TAG NO [CODE] TEXT`, wipes the credentials, and
- * returns to the not-authenticated state. */
+ * returns to the not-authenticated state. It may come while the client's response is awaited: what
+ * of that line has come, or is on its way, gets no answer. */
 void preauth_refuse(struct preauth *preauth, const struct refusal *refusal, struct buffer *reply);
 
 /* preauth_bye appends `* BYE [CODE] TEXT`, for a close that the proxy decides on. */

@@ -376,3 +376,14 @@ void command_continue(struct command *command, size_t short_line)
 	command->part = PART_RESPONSE;
 	command->over = false;
 }
+
+bool command_abandon(struct command *command)
+{
+	bool begun = !command->over && (command->line_length > 0 || command->cr_pending ||
+					command->fault != COMMAND_FINE);
+
+	command_forget(command);
+	command->fault = COMMAND_ABANDONED;
+	command->over = !begun;
+	return begun;
+}

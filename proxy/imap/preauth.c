@@ -68,7 +68,9 @@ struct preauth *preauth_new(const struct preauth_settings *settings)
 
 void preauth_end_login(struct preauth *preauth)
 {
-	command_forget(&preauth->command);
+	bool awaits_response = preauth->state == PREAUTH_AT_RESPONSE;
+
+	preauth->may_cross = !command_abandon(&preauth->command) && awaits_response;
 	secret_done(&preauth->user);
 	secret_done(&preauth->response);
 	credentials_done(&preauth->credentials);
@@ -269,9 +271,22 @@ static enum preauth_verdict end_bad(struct preauth *preauth, struct buffer *repl
 	return preauth_reject(preauth, answers[fault], fault != COMMAND_NO_PLACE, reply);
 }
 
+/* A response that was on its way when its login was refused is no command: it has no space. It
+ * gets no answer, since the login had one. */
+static bool is_late_response(struct preauth *preauth)
+{
+	bool crossed = preauth->may_cross && command_tag(&preauth->command)[0] == '\0';
+
+	preauth->may_cross = false;
+	return crossed || command_fault(&preauth->command) == COMMAND_ABANDONED;
+}
+
 static enum preauth_verdict end_command(struct preauth *preauth, enum command_event event,
 					struct buffer *reply)
 {
+	if (preauth->state == PREAUTH_AT_COMMAND && is_late_response(preauth)) {
+		return PREAUTH_MORE;
+	}
 	if (preauth->state == PREAUTH_AT_COMMAND &&
 	    ++preauth->commands > preauth->settings->limits->commands) {
 		command_forget(&preauth->command);

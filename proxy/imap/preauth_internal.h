@@ -55,6 +55,7 @@ struct preauth {
 	struct secret response;
 	const char *fault; /* of the response: what the client gets whatever the refusal says */
 	bool in_ration;
+	bool may_cross; /* the next line may be a response to a login that is over */
 
 	struct preauth_claims claims;
 	bool has_proxy_ttl;

@@ -340,14 +340,72 @@ static void test_leaves_the_rest(void **state)
 	buffer_done(&reply);
 }
 
+struct crossing {
+	const char *name;
+	const char *before; /* the refusal, after the challenge */
+	const char *after;
+	const char *reply; /* behind that of the refusal */
+};
+
+/* The backend may be gone while the client thinks: its answer is no command, whenever it comes. */
+static void test_refused_in_exchange(void **state)
+{
+	static const struct crossing cases[] = {
+		{"before the response", "", "Yz1i\r\nb NOOP\r\n", "b OK NOOP completed.\r\n"},
+		{"before an empty one", "", "\r\nb NOOP\r\n", "b OK NOOP completed.\r\n"},
+		{"before +/+/", "", "+/+/\r\nb NOOP\r\n", "b OK NOOP completed.\r\n"},
+		{"before *", "", "*\r\nb NOOP\r\n", "b OK NOOP completed.\r\n"},
+		{"in it", "Yz", "1i\r\nb NOOP\r\n", "b OK NOOP completed.\r\n"},
+		{"before its end", "Yz1i", "\r\nb NOOP\r\n", "b OK NOOP completed.\r\n"},
+		{"in its end", "Yz1i\r", "\nb NOOP\r\n", "b OK NOOP completed.\r\n"},
+		{"in an empty one", "\r", "\nb NOOP\r\n", "b OK NOOP completed.\r\n"},
+		{"in a literal", "x {8+}\r\nb N", "OOP\r\n\r\nc NOOP\r\n",
+		 "c OK NOOP completed.\r\n"},
+		{"in a command", "b NO", "OP\r\nc NOOP\r\n", "c OK NOOP completed.\r\n"},
+		{"once only", "", "Yz1i\r\nYz1i\r\n", "* BAD Syntax error.\r\n"},
+		{"in it, once only", "Yz", "1i\r\nYz1i\r\n", "* BAD Syntax error.\r\n"},
+		{"a command came instead", "", "b NOOP\r\nYz1i\r\n",
+		 "b OK NOOP completed.\r\n* BAD Syntax error.\r\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * array_length(cases); i++) {
+		const struct crossing *one = &cases[i / 2];
+		struct preauth_ration ration;
+		struct preauth_settings settings = dialogue_settings(&all, &ration);
+		struct preauth *preauth = preauth_new(&settings);
+		size_t after = strlen(one->after);
+		struct buffer input = {0};
+		struct buffer reply = {0};
+
+		buffer_append_text(&input, BEGIN_SCRAM);
+		assert_int_equal(preauth_feed(preauth, &input, &reply), PREAUTH_LOGIN);
+		preauth_challenge(preauth, "dj14", &reply);
+		buffer_append_text(&input, one->before);
+		assert_int_equal(preauth_feed(preauth, &input, &reply), PREAUTH_MORE);
+		preauth_refuse(preauth, &REFUSAL_UNAVAILABLE, &reply);
+		assert_null(preauth_credentials(preauth)->user);
+		buffer_truncate(&reply, 0);
+		for (size_t at = 0; at < after; at += i % 2 == 0 ? after : 1) {
+			buffer_append(&input, one->after + at, i % 2 == 0 ? after : 1);
+			assert_int_equal(preauth_feed(preauth, &input, &reply), PREAUTH_MORE);
+		}
+		buffer_append_byte(&reply, '\0');
+		assert_string_equal((const char *)buffer_bytes(&reply), one->reply);
+		preauth_free(preauth);
+		buffer_done(&input);
+		buffer_done(&reply);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plain),           cmocka_unit_test(test_login),
-		cmocka_unit_test(test_messages),        cmocka_unit_test(test_not_offered),
-		cmocka_unit_test(test_external),        cmocka_unit_test(test_exchange),
-		cmocka_unit_test(test_token_error),     cmocka_unit_test(test_bad_responses),
-		cmocka_unit_test(test_leaves_the_rest),
+		cmocka_unit_test(test_plain),         cmocka_unit_test(test_login),
+		cmocka_unit_test(test_messages),      cmocka_unit_test(test_not_offered),
+		cmocka_unit_test(test_external),      cmocka_unit_test(test_exchange),
+		cmocka_unit_test(test_token_error),   cmocka_unit_test(test_refused_in_exchange),
+		cmocka_unit_test(test_bad_responses), cmocka_unit_test(test_leaves_the_rest),
 	};
 
 	return cmocka_run_group_tests_name("preauth_sasl", tests, NULL, NULL);
