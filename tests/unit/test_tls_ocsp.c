@@ -329,25 +329,73 @@ static void test_outlived(void **state)
 	end_world(&world);
 }
 
-/* A file that is written again in its place, of the same size. */
-static void test_same_place(void **state)
+static void set_time(const char *path, time_t seconds, long nanoseconds)
 {
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000000000}};
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {seconds, nanoseconds}};
+
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void spoil(const char *path, long at)
+{
+	FILE *file = fopen(path, "r+");
+
+	assert_non_null(file);
+	assert_int_equal(fseek(file, at, at == 0 ? SEEK_SET : SEEK_END), 0);
+	assert_int_equal(fputc('x', file), 'x');
+	fclose(file);
+}
+
+#define MOMENT 1000000000
+
+/* The same but for its inode, its size, or its time. */
+static void test_changes(void **state)
+{
+	enum { INODE, SIZE, SECOND, NANOSECOND, CHANGES };
+
+	(void)state;
+	for (int change = 0; change < CHANGES; change++) {
+		struct world world;
+		char *beside;
+
+		begin_world(&world);
+		beside = tls_front_path(&world.front, "again.der");
+		write_response(&world, SERIAL, -3600, 3600);
+		set_time(world.path, MOMENT, 0);
+		open_store(&world);
+		if (change == INODE) {
+			assert_int_equal(rename(world.path, beside), 0);
+			write_response(&world, SERIAL, -3600, 3600);
+		}
+		spoil(world.path, change == SIZE ? 1 : 0);
+		set_time(world.path, change == SECOND ? MOMENT + 1 : MOMENT,
+			 change == NANOSECOND ? 1 : 0);
+		tls_store_refresh(world.store);
+		assert_int_equal(count_logged(FORM), 1);
+		check_stapled(&world, "b.test", true, false);
+		free(beside);
+		end_world(&world);
+	}
+}
+
+/* The very file may come back. */
+static void test_moved_away(void **state)
+{
 	struct world world;
-	FILE *file;
+	char *away;
 
 	(void)state;
 	begin_world(&world);
+	away = tls_front_path(&world.front, "away.der");
 	write_response(&world, SERIAL, -3600, 3600);
 	open_store(&world);
-	file = fopen(world.path, "r+");
-	assert_non_null(file);
-	assert_int_equal(fputc('x', file), 'x');
-	fclose(file);
-	assert_int_equal(utimensat(AT_FDCWD, world.path, times, 0), 0);
+	assert_int_equal(rename(world.path, away), 0);
 	tls_store_refresh(world.store);
-	assert_int_equal(count_logged(FORM), 1);
+	assert_int_equal(rename(away, world.path), 0);
 	check_stapled(&world, "b.test", true, false);
+	tls_store_refresh(world.store);
+	check_stapled(&world, "b.test", true, true);
+	free(away);
 	end_world(&world);
 }
 
@@ -451,8 +499,9 @@ int main(void)
 		cmocka_unit_test(test_said),       cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_of_openssl), cmocka_unit_test(test_stapled),
 		cmocka_unit_test(test_refreshed),  cmocka_unit_test(test_outlived),
-		cmocka_unit_test(test_same_place), cmocka_unit_test(test_size_limit),
-		cmocka_unit_test(test_start),      cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_changes),    cmocka_unit_test(test_moved_away),
+		cmocka_unit_test(test_size_limit), cmocka_unit_test(test_start),
+		cmocka_unit_test(test_threads),
 	};
 
 	return cmocka_run_group_tests_name("tls_ocsp", tests, NULL, NULL);

@@ -128,6 +128,44 @@ static void test_names(void **state)
 	}
 }
 
+/* Who serves where no name fits, after an RSA key for a.test and b.test: an ECDSA key for the same
+ * names alone. */
+static void test_fallback(void **state)
+{
+	static const struct {
+		const char *names;
+		int shown;
+	} rows[] = {
+		{"DNS:a.test,DNS:b.test", 1},
+		{"DNS:b.test,DNS:A.test,DNS:b.test", 1},
+		{"DNS:a.test", 0},
+		{"DNS:b.test", 0},
+		{"DNS:a.test,DNS:b.test,DNS:c.test", 0},
+		{"DNS:c.test", 0},
+		{"DNS:a.test,DNS:c.test", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_length(rows) * 2; i++) {
+		struct tls_front two;
+		struct tls_store *both;
+		struct tls_pair pair;
+
+		tls_front_begin(&two);
+		tls_front_add(&two, &(struct made_settings){.key = MADE_RSA,
+							    .names = "DNS:a.test,DNS:b.test"});
+		tls_front_add(&two, &(struct made_settings){.names = rows[i / 2].names});
+		both = tls_store_new(&two.config, NULL);
+		assert_non_null(both);
+		tls_pair_run(&pair, tls_store_context(both),
+			     &(struct tls_pair_settings){.name = i % 2 == 0 ? NULL : "no.test"});
+		assert_int_equal(tls_pair_shown(&pair, &two), rows[i / 2].shown);
+		tls_pair_done(&pair);
+		tls_store_free(both);
+		tls_front_end(&two);
+	}
+}
+
 /* --- Keys ----------------------------------------------------------------------------------- */
 
 #define RSA_1_2   "ECDHE-RSA-AES128-GCM-SHA256"
@@ -410,10 +448,10 @@ static void test_random_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),           cmocka_unit_test(test_groups),
-		cmocka_unit_test(test_name_limits),     cmocka_unit_test(test_cut_extensions),
-		cmocka_unit_test(test_random_names),    cmocka_unit_test(test_keys),
-		cmocka_unit_test(test_mandatory_suite),
+		cmocka_unit_test(test_names),          cmocka_unit_test(test_fallback),
+		cmocka_unit_test(test_groups),         cmocka_unit_test(test_name_limits),
+		cmocka_unit_test(test_cut_extensions), cmocka_unit_test(test_random_names),
+		cmocka_unit_test(test_keys),           cmocka_unit_test(test_mandatory_suite),
 	};
 
 	return cmocka_run_group_tests_name("tls_select", tests, begin_front, end_front);

@@ -3,6 +3,7 @@
  * The store: sessions that stay with their certificate and policy, clients with certificates, and
  * what is refused with which words.
  */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -71,6 +73,7 @@ static void test_certificates_apart(void **state)
 		run(&first, store, &settings);
 		assert_true(first.finished);
 		assert_non_null(first.session);
+		assert_false(SSL_SESSION_early_data_capable(first.session));
 		check_return(store, settings, first.session, true);
 		settings.name = "b.test";
 		check_return(store, settings, first.session, true);
@@ -150,6 +153,32 @@ static void test_policies_apart(void **state)
 	free(second_ca);
 	made_done(&authority);
 	made_done(&another);
+	tls_front_end(&front);
+}
+
+/* Where nobody comes, the refresh forgets keys of tickets. */
+static void test_keys_age(void **state)
+{
+	struct tls_front front;
+	struct tls_store *store;
+	struct tls_pair pair;
+	const uint8_t *ticket;
+	size_t length;
+
+	(void)state;
+	tls_front_begin(&front);
+	front.config.ticket_lifetime_ms = 1;
+	tls_front_add(&front, &(struct made_settings){.names = "DNS:a.test"});
+	store = open_store(&front);
+	run(&pair, store, &(struct tls_pair_settings){0});
+	assert_non_null(pair.session);
+	SSL_SESSION_get0_ticket(pair.session, &ticket, &length);
+	usleep(5000);
+	tls_store_refresh(store);
+	assert_null(memmem(store->tickets, malloc_usable_size(store->tickets), ticket,
+			   SSL_TICKET_KEY_NAME_LEN));
+	tls_pair_done(&pair);
+	tls_store_free(store);
 	tls_front_end(&front);
 }
 
@@ -353,6 +382,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_certificates_apart),
 		cmocka_unit_test(test_policies_apart),
+		cmocka_unit_test(test_keys_age),
 		cmocka_unit_test(test_clients),
 		cmocka_unit_test(test_nobody_asked),
 		cmocka_unit_test(test_refused_keys),
