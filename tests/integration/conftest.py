@@ -79,17 +79,17 @@ def certified1(certificates):
 
 
 @pytest.fixture(scope="module")
-def fb1():
-    """FB1 of the table of cases."""
-    backend = FakeBackend("FB1")
+def fb1(request):
+    """FB1 of the table of cases, with the MANNERS of the module where it has any."""
+    backend = FakeBackend("FB1", **getattr(request.module, "MANNERS", {}))
     yield backend
     backend.close()
 
 
 @pytest.fixture(scope="module")
-def fb2():
-    """FB2 of the table of cases."""
-    backend = FakeBackend("FB2")
+def fb2(request):
+    """FB2 of the table of cases, likewise."""
+    backend = FakeBackend("FB2", **getattr(request.module, "MANNERS", {}))
     yield backend
     backend.close()
 
