@@ -62,9 +62,7 @@ must_use enum tls_load tls_check_certificate(const struct config_certificate *ce
 					     struct error *error);
 must_use enum tls_load tls_check_client_ca(const char *path, struct error *error);
 
-/* tls_cipher_policy is the list of suites for TLS 1.2, of both sides, and tls_set_groups sets the
- * key exchanges, as above. */
-const char *tls_cipher_policy(void);
+/* tls_set_groups sets the key exchanges, as above; for both sides. */
 must_use bool tls_set_groups(struct ssl_ctx_st *context);
 
 /* tls_error_set describes the last failed call on this thread and clears the library's queue;

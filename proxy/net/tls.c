@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 
 #include "core/config.h"
+#include "tls_policy_internal.h"
 
 #ifndef OPENSSL_IS_BORINGSSL
 #error "gatepost is built against BoringSSL; these headers are another library's"
@@ -23,15 +24,6 @@ static const uint16_t signature_policy[] = {
 	SSL_SIGN_RSA_PKCS1_SHA384, SSL_SIGN_ECDSA_SECP521R1_SHA512, SSL_SIGN_RSA_PSS_RSAE_SHA512,
 	SSL_SIGN_RSA_PKCS1_SHA512,
 };
-
-/* TLS 1.2: RFC 9325 section 4.2. In brackets the client's order decides, which is how phones
- * without AES hardware get ChaCha20. TLS 1.3 suites are all good and not configurable. */
-const char *tls_cipher_policy(void)
-{
-	return "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]:"
-	       "[ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]:"
-	       "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
-}
 
 bool tls_set_groups(struct ssl_ctx_st *context)
 {
@@ -119,7 +111,7 @@ bool tls_policy_set(SSL_CTX *context, const struct config_tls_front *config,
 	}
 	return SSL_CTX_set_min_proto_version(context, lowest) &&
 	       SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) &&
-	       SSL_CTX_set_strict_cipher_list(context, tls_cipher_policy()) &&
+	       SSL_CTX_set_strict_cipher_list(context, TLS_CIPHER_POLICY) &&
 	       tls_set_groups(context) &&
 	       SSL_CTX_set_signing_algorithm_prefs(context, signature_policy,
 						   array_length(signature_policy)) &&

@@ -107,7 +107,7 @@ static bool verifies_rsa(const struct tls_hello *hello)
 				       SSL_SIGN_RSA_PSS_RSAE_SHA512};
 	static const uint16_t pkcs1[] = {SSL_SIGN_RSA_PKCS1_SHA256, SSL_SIGN_RSA_PKCS1_SHA384,
 					 SSL_SIGN_RSA_PKCS1_SHA512};
-	/* AES-128-GCM, ChaCha20-Poly1305, AES-256-GCM: what tls_cipher_policy names. */
+	/* AES-128-GCM, ChaCha20-Poly1305, AES-256-GCM: what TLS_CIPHER_POLICY names. */
 	static const uint16_t suites[] = {0xc02f, 0xcca8, 0xc030};
 	bool modern = contains_any(hello->signatures, pss, array_length(pss));
 
