@@ -132,8 +132,8 @@ const char *stream_tls_server_name(const struct stream *stream);
 bool stream_tls_resumed(const struct stream *stream);
 
 /* stream_tls_certified_user writes whom the client's certificate names (tls.client_name). False
- * where it showed none, or none that names somebody: the name is 1 to 255 octets of UTF-8 without
- * control characters, and stands there once. */
+ * where it showed none, one that has expired since, or none that names somebody: the name is 1 to
+ * 255 octets of UTF-8 without control characters, and stands there once. */
 bool stream_tls_certified_user(const struct stream *stream, enum config_client_name which,
 			       char user[STREAM_CERTIFIED_USER_MAX + 1]);
 

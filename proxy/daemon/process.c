@@ -44,7 +44,7 @@ struct process {
 	struct ev_signal on_user1;
 	struct ev_signal on_user2;
 	struct ev_timer deadline;
-	struct ev_timer refresh; /* OCSP responses are looked at again */
+	struct ev_timer refresh; /* of OCSP responses and ticket keys */
 	struct worker **workers;
 	unsigned worker_count;
 	int *listener_fds; /* worker_count rows of listener_count */
@@ -272,17 +272,6 @@ static void watch_signal(struct process *process, struct ev_signal *watcher, int
 	ev_signal_start(process->loop, watcher);
 }
 
-/* Without OCSP responses nothing has to be looked at again. */
-static bool staples(const struct config *config)
-{
-	for (size_t i = 0; i < config->tls.certificate_count; i++) {
-		if (config->tls.certificates[i].ocsp[0] != '\0') {
-			return true;
-		}
-	}
-	return false;
-}
-
 static bool prepare(struct process *process, struct error *error)
 {
 	process->loop = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
@@ -306,7 +295,7 @@ static bool prepare(struct process *process, struct error *error)
 		return false;
 	}
 	privilege_forbid_dumps();
-	if (staples(process->config)) {
+	if (process->tls.front != NULL) {
 		ev_timer_start(process->loop, &process->refresh);
 	}
 	return make_workers(process, error) && start_workers(process, error);

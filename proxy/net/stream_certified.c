@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Who a client is by its certificate. The handshake has verified the certificate; here it is only
- * read, and what could be taken for two names, or for something else than a name, is none.
+ * Who a client is by its certificate. The handshake has verified the certificate, or that of the
+ * session which it resumed did; here it is only read, and what could be taken for two names, or for
+ * something else than a name, is none.
  */
 #include <string.h>
 
@@ -83,6 +84,19 @@ static X509 *certificate_of(const struct stream *stream)
 	return X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, 0));
 }
 
+/* A resumed session may outlive the certificate that it was made with. */
+static bool is_current(X509 *certificate)
+{
+	return X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
+}
+
+static bool read_user(char user[STREAM_CERTIFIED_USER_MAX + 1], X509 *certificate,
+		      enum config_client_name which)
+{
+	return which == CONFIG_CLIENT_NAME_EMAIL ? read_email(user, certificate)
+						 : read_common_name(user, certificate);
+}
+
 bool stream_tls_certified_user(const struct stream *stream, enum config_client_name which,
 			       char user[STREAM_CERTIFIED_USER_MAX + 1])
 {
@@ -93,8 +107,7 @@ bool stream_tls_certified_user(const struct stream *stream, enum config_client_n
 		ERR_clear_error();
 		return false;
 	}
-	outcome = which == CONFIG_CLIENT_NAME_EMAIL ? read_email(user, certificate)
-						    : read_common_name(user, certificate);
+	outcome = is_current(certificate) && read_user(user, certificate, which);
 	X509_free(certificate);
 	ERR_clear_error();
 	return outcome;

@@ -179,7 +179,8 @@ static SSL_CTX *make_context(struct tls_client_trust *trust)
 
 	if (context == NULL || !SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) ||
 	    !SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) ||
-	    !SSL_CTX_set_strict_cipher_list(context, TLS_CIPHER_POLICY)) {
+	    !SSL_CTX_set_strict_cipher_list(context, TLS_CIPHER_POLICY) ||
+	    !tls_set_groups(context)) {
 		SSL_CTX_free(context);
 		return NULL;
 	}

@@ -25,7 +25,7 @@
 /* Bytes that one event reads before login, and client bytes kept while a login is under way: what
  * comes behind it belongs to the backend. Past it reading stops (back-pressure). */
 #define SESSION_READ_BEFORE_LOGIN 2048
-#define SESSION_PIPELINE_MAX      8192
+#define SESSION_PIPELINE_MAX      4096
 
 /* Logins of one connection that fail for no fault of the user, as when the backend is down: so many
  * are answered at once, then one each pause, so that no client can hammer what is down already. */
@@ -80,7 +80,7 @@ struct login {
 	unsigned proxy_ttl;  /* proxies that it may pass, this one included */
 };
 
-/* struct session: 384 bytes and its user's name while it relays; keep it small, there are
+/* struct session: 416 bytes and its user's name while it relays; keep it small, there are
  * thousands. */
 struct session {
 	struct timeout timeout; /* its place in the list of its phase */

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -146,6 +147,23 @@ static void test_longest_name(void **state)
 	check_user(*state, &(struct certified_wish){.names = {name}}, name, NULL);
 }
 
+/* As after a resumption: it was good when it was verified, and is no longer. */
+static void test_expired_since(void **state)
+{
+	static const struct certified_wish wish = {
+		.names = {"joe@example.org"},
+		.begins = -3600,
+		.ends = -60,
+	};
+	SSL_CTX *strict = context;
+
+	context = certified_server(&call_house.server, NULL, &call_house.authority);
+	X509_VERIFY_PARAM_set_time(SSL_CTX_get0_param(context), time(NULL) - 1800);
+	check_user(*state, &wish, NULL, NULL);
+	SSL_CTX_free(context);
+	context = strict;
+}
+
 static int accept_anything(int ok, X509_STORE_CTX *unused)
 {
 	(void)ok;
@@ -194,6 +212,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_names),
 		TEST(test_longest_name),
+		TEST(test_expired_since),
 		TEST(test_nobody),
 	};
 
