@@ -28,7 +28,7 @@ struct capability_offer {
 /* capability_offer_learn reads a backend's list from before the login. Its atoms are those that
  * hold behind the proxy (capability_append_filtered) and that the proxy does not answer for itself:
  * without IMAP4rev1, LITERAL+, LITERAL-, SASL-IR, ID, and without what must not be promised before
- * it is known who logs in: COMPRESS=*, UTF8=*, IMAP4rev2. */
+ * it is known who logs in: COMPRESS=*, UTF8=*, IMAP4rev2, and a bare LOGIN. */
 void capability_offer_learn(struct capability_offer *offer, const void *list, size_t length);
 
 /* capability_offer_meet leaves in `common` what both offer; an offer that is not known yet changes
@@ -51,8 +51,9 @@ void capability_append_preauth(struct buffer *out, const struct capability_front
 
 /* capability_check_atoms tells whether an operator may have these atoms announced: each is an atom,
  * and none is the proxy's own business (IMAP4rev1, LITERAL-, SASL-IR, ID) or one that it cannot
- * keep (AUTH=*, STARTTLS, LOGINDISABLED, LITERAL+, COMPRESS=*, UNAUTHENTICATE, LOGIN-REFERRALS,
- * X-*PROXY*). Single spaces stand between them; none at all is fine. On failure `error` names it.
+ * keep (AUTH=*, STARTTLS, LOGINDISABLED, LITERAL+, LOGIN, COMPRESS=*, UNAUTHENTICATE,
+ * LOGIN-REFERRALS, X-*PROXY*). Single spaces stand between them; none at all is fine. On failure
+ * `error` names it.
  */
 must_use bool capability_check_atoms(const char *atoms, struct error *error);
 

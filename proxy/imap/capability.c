@@ -74,10 +74,13 @@ static bool holds_behind_proxy(const uint8_t *atom, size_t size)
 	return !is_of_connection(atom, size) && !is_past_proxy(atom, size);
 }
 
-/* The proxy itself neither takes long literals at once nor compresses. */
+/* The proxy itself neither takes long literals at once nor compresses. LOGIN is no capability; some
+ * clients would read it as a mechanism (C06). */
 static bool is_beyond_proxy(const uint8_t *atom, size_t size)
 {
-	return text_equal_nocase(atom, size, "LITERAL+") ||
+	static const char *const words[] = {"LITERAL+", "LOGIN"};
+
+	return is_one_of(atom, size, words, array_length(words)) ||
 	       text_starts_nocase(atom, size, "COMPRESS=");
 }
 
