@@ -129,9 +129,10 @@ def refuse_the_answer(connection):
 
 def test_owner_decides(client, directory, fb1, fb2):
     """n,a=...: whose mailbox it is (RFC 5802 section 5.1)."""
-    directory.handler = lambda words: b"$3\r\nFB2\r\n" if words[1] == b"gatepost:route:o,2" else None
+    key = b"gatepost:route:o,2"
+    directory.handler = lambda words: b"$3\r\nFB2\r\n" if words[1] == key else None
     assert status_of(client.scram("SCRAM-SHA-256", "u1", "pw", owner="o,2")) == "OK"
-    assert directory.lookups() == [[b"GET", b"gatepost:route:o,2"]]
+    assert directory.lookups() == [[b"GET", key]]
     login = only_login(fb2)
     assert (login.owner, login.user) == (b"o=2C2", b"u1") and not fb1.logins
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passwords by SASL: the mechanism LOGIN, and PLAIN with an authorisation identity (CASES.md, D)."""
+"""Passwords by SASL: the mechanism LOGIN, and PLAIN with an authorisation identity (CASES.md,
+D)."""
 
 import pytest
 
