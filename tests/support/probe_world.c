@@ -38,7 +38,7 @@ static void say_tagged(struct scripted_line *line, const char *tag, const char *
 {
 	char reply[200];
 
-	snprintf(reply, sizeof(reply), "%s %s\r\n", tag, text);
+	snprintf(reply, sizeof(reply), "%.16s %.150s\r\n", tag, text);
 	say(line, reply);
 }
 
