@@ -31,6 +31,10 @@ bool text_has_control(const void *bytes, size_t length);
  * surrogate, nothing above U+10FFFF). */
 bool text_is_utf8(const void *bytes, size_t length);
 
+/* text_next_word cuts the next word off a list that has spaces between its words; false when none
+ * is left. */
+bool text_next_word(const uint8_t **list, size_t *length, const uint8_t **word, size_t *size);
+
 /* text_append_printable appends at most `limit` bytes of peer text with every byte outside
  * 0x20-0x7E replaced by '?': what may be shown to a client. */
 void text_append_printable(struct buffer *out, const void *bytes, size_t length, size_t limit);

@@ -14,6 +14,9 @@
 
 #include "base/addr.h"
 #include "base/base.h"
+#include "core/config_backend.h"
+#include "core/config_front.h"
+#include "core/config_value.h"
 
 /* Bounds of the file itself, of what may be repeated in it, of the words of a lookup command, and
  * of a user name once it is normalised. */
@@ -22,13 +25,11 @@
 #define CONFIG_LOOKUP_WORDS_MAX 16
 #define CONFIG_USER_MAX         255
 
-enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_IMPLICIT };
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_LOGFMT, CONFIG_LOG_JSON };
 enum config_source { CONFIG_SOURCE_REDIS, CONFIG_SOURCE_STATIC };
 enum config_unknown { CONFIG_UNKNOWN_REJECT };
 enum config_user_case { CONFIG_USER_LOWER, CONFIG_USER_KEEP };
-enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 
 struct config_process {
 	unsigned workers; /* 0 = one per CPU */
@@ -40,33 +41,6 @@ struct config_process {
 struct config_log {
 	enum config_log_level level;
 	enum config_log_format format;
-};
-
-struct config_listener {
-	struct endpoint address; /* ENDPOINT_IP or ENDPOINT_UNIX */
-	enum config_tls tls;
-	bool allow_plaintext;
-};
-
-/* struct config_place is where the file says something, so that who reads on may name it. */
-struct config_place {
-	unsigned line;
-	unsigned column;
-};
-
-struct config_certificate {
-	char *chain; /* path of a PEM file: leaf first */
-	char *key;   /* path of a PEM file */
-	struct config_place chain_place;
-	struct config_place key_place;
-};
-
-struct config_tls_front {
-	enum config_tls_version min_version;
-	bool alpn;
-	bool tickets;
-	struct config_certificate *certificates; /* in this version at most one */
-	size_t certificate_count;
 };
 
 struct config_redis {
@@ -89,17 +63,10 @@ struct config_routing {
 	enum config_user_case user_case;
 	enum config_unknown unknown;
 	char *default_domain;
+	char *url_ca; /* path of a PEM file, "" = the system's */
+	struct config_place url_ca_place;
 	struct config_user *users; /* sorted by name */
 	size_t user_count;
-};
-
-struct config_backend {
-	char *name; /* letters, digits, '-', '_' and '.': never mistaken for a URL */
-	struct endpoint address;
-	bool send_id;
-	bool ask_capability;
-	uint64_t connect_timeout_ms;
-	uint64_t login_timeout_ms; /* greeting, and then the login, each at most so long */
 };
 
 struct config_limits {
@@ -107,7 +74,14 @@ struct config_limits {
 	uint64_t login_timeout_ms;     /* from accept to a login, whatever the client sends */
 	uint64_t close_timeout_ms; /* to flush and linger, and the rest of a half-closed session */
 	uint64_t peer_timeout_ms;  /* TCP: a peer that acknowledges nothing for so long is gone */
-	uint64_t preauth_line;     /* bytes */
+	uint64_t preauth_line;     /* bytes, of a command */
+	uint64_t sasl_line;        /* bytes, of a line of an AUTHENTICATE */
+	unsigned sasl_lines;       /* lines longer than 8 KiB that a worker keeps at a time */
+	uint64_t literal;          /* bytes, of a literal of LOGIN */
+	unsigned tag;              /* octets */
+	unsigned id_pairs;
+	unsigned bad_commands;     /* in a row; three times as many in all */
+	unsigned commands;         /* before the login */
 	uint64_t failure_delay_ms; /* a refused login is answered so long after it was asked */
 	unsigned login_failures;   /* on one connection, then BYE */
 };
@@ -141,7 +115,7 @@ struct config *config_ref(struct config *config);
 void config_unref(struct config *config);
 
 /* config_print writes the effective configuration as TOML. It reads back to the same values, but
- * for the Redis password, of which only "***" is shown. */
+ * for passwords, of which only "***" is shown. */
 void config_print(const struct config *config, FILE *out);
 
 /* config_dump_defaults writes every option with its default and its sentence, as TOML. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A worker: one thread, one loop, its own listening sockets, its own sessions, its own connection
- * to Redis. Workers share the configuration, the TLS context and the session limit, nothing else.
+ * to Redis. Workers share the configuration, TLS and the session limit, nothing else.
  */
 #ifndef GATEPOST_DAEMON_WORKER_H
 #define GATEPOST_DAEMON_WORKER_H
@@ -17,13 +17,13 @@
 struct config;
 struct limit;
 struct metrics;
-struct ssl_ctx_st;
+struct tls_set;
 struct worker;
 
 /* What a worker is made of; all borrowed and outlives it, but for the descriptors. */
 struct worker_settings {
 	struct config *config;
-	struct ssl_ctx_st *tls;
+	const struct tls_set *tls;
 	struct limit *limit;
 	const int *listener_fds; /* one for each listener of the configuration, owned from now on */
 	struct mailbox *supervisor; /* gets LETTER_ENDED when the loop is over */

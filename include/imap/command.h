@@ -16,46 +16,13 @@
 
 #include "base/base.h"
 #include "base/buffer.h"
-
-/* Limits, in octets: a tag; a literal with `+` (LITERAL-, RFC 7888 section 5) and without; what is
- * kept of a command's arguments, unless its shape says otherwise. */
-#define COMMAND_TAG_MAX          126
-#define COMMAND_LITERAL_PLUS_MAX 4096
-#define COMMAND_LITERAL_MAX      8192
-#define COMMAND_STORED_MAX       12288
-#define COMMAND_NAME_MAX         15
-#define COMMAND_ARGUMENTS_MAX    2
-
-/* Limits of ID (RFC 2971 section 3.3), and of its line: 30 pairs fit. */
-#define COMMAND_ID_PAIRS_MAX 30
-#define COMMAND_ID_FIELD_MAX 30
-#define COMMAND_ID_VALUE_MAX 1024
-#define COMMAND_ID_LINE_MAX  32768
-
-enum command_form {
-	COMMAND_FORM_NONE,      /* no arguments */
-	COMMAND_FORM_STRINGS,   /* atoms, quoted strings, literals; kept */
-	COMMAND_FORM_ATOMS,     /* atoms only; kept */
-	COMMAND_FORM_ID,        /* NIL or a list of pairs; checked, and kept_field kept */
-	COMMAND_FORM_FORBIDDEN, /* known but not now: skipped unread, ends COMMAND_FORBIDDEN */
-};
-
-/* struct command_shape is what a command looks like. `fewest` and `most` count the arguments of
- * COMMAND_FORM_STRINGS and COMMAND_FORM_ATOMS. Of COMMAND_FORM_ID the value of `kept_field`, in
- * lower case, becomes the only argument where the list has it. A limit of 0 is the default. */
-struct command_shape {
-	const char *name;
-	const char *kept_field;
-	enum command_form form;
-	uint8_t fewest;
-	uint8_t most;
-	size_t line_max;
-	size_t stored_max;
-};
+#include "imap/command_shape.h"
 
 enum command_event {
 	COMMAND_MORE,    /* all bytes are consumed, the command is not over */
 	COMMAND_LITERAL, /* a literal that will be taken waits for its go-ahead: send `+` */
+	COMMAND_LONG,    /* the line is longer than may be kept without asking: nothing more is
+			  * consumed until command_lengthen() */
 	COMMAND_READY,   /* a command as its shape wants it */
 	COMMAND_BAD,     /* a command that is rejected: command_fault() says why */
 	COMMAND_FATAL,   /* a literal of unknowable length follows: feed no more */
@@ -65,9 +32,11 @@ enum command_fault {
 	COMMAND_FINE,
 	COMMAND_SYNTAX,    /* characters, spaces, number or form of arguments */
 	COMMAND_UNKNOWN,   /* no shape has this name */
-	COMMAND_FORBIDDEN, /* its shape is COMMAND_FORM_FORBIDDEN */
+	COMMAND_FORBIDDEN, /* known, but not now: skipped unread */
 	COMMAND_TOO_LONG,  /* a line past its limit */
+	COMMAND_NO_PLACE,  /* a long line that must not be kept now */
 	COMMAND_TOO_BIG,   /* a literal, or all arguments together, past the limit */
+	COMMAND_ABANDONED, /* its rest came after command_abandon() */
 	COMMAND_NO_MEMORY,
 };
 
@@ -76,10 +45,12 @@ enum command_fault {
 struct command {
 	const struct command_shape *shapes;
 	size_t shape_count;
-	size_t line_max;
+	const struct command_limits *limits;
+	unsigned forbidden;
 
 	/* The line that is being read, and whether it ends in a literal. */
 	size_t line_length;
+	size_t short_line;    /* what of it may be kept without asking */
 	uint32_t octets_left; /* of the literal that is being read */
 	uint32_t tail_octets;
 	uint8_t tail; /* enum tail */
@@ -106,14 +77,19 @@ struct command {
 	bool in_list;
 	uint8_t item_count;   /* of the ID list */
 	uint32_t item_length; /* of the ID item */
-	bool item_matches;    /* the ID field is kept_field so far */
-	bool item_kept;       /* the ID value is its */
+	bool pair_kept;       /* so far */
+	size_t pair_start;    /* of the ID pair in `stored` */
+	size_t pair_room;     /* for the rest of its value */
+	size_t pairs_length;  /* of those that are kept and not wanted */
 };
 
-/* command_init waits for the first command. `shapes` is borrowed; `line_max` bounds a line without
- * its end. */
+/* command_init waits for the first command. `shapes` and `limits` are borrowed. */
 void command_init(struct command *command, const struct command_shape *shapes, size_t shape_count,
-		  size_t line_max);
+		  const struct command_limits *limits);
+
+/* command_forbid says which commands are known but not now: bit n stands for the n-th shape. It
+ * holds for all whose name is not read yet. */
+void command_forbid(struct command *command, unsigned shapes);
 
 /* command_feed consumes bytes up to the next event. After COMMAND_READY and COMMAND_BAD the
  * functions below tell of that command, until the next feed. */
@@ -132,13 +108,34 @@ enum command_fault command_fault(const struct command *command);
  * no such argument. Borrowed until the next feed, continue or forget. */
 const uint8_t *command_argument(const struct command *command, size_t index, size_t *length);
 
-/* command_continue makes the next line one more argument of the ready command, whatever it holds
- * (in RFC 9051's grammar the responses of an AUTHENTICATE are part of it). It ends in another
- * COMMAND_READY or COMMAND_BAD. For commands of COMMAND_FORM_ATOMS that have one argument. */
-void command_continue(struct command *command);
+/* struct command_pair is a pair of an ID, borrowed as an argument is. */
+struct command_pair {
+	const uint8_t *field;
+	const uint8_t *value; /* NULL for NIL */
+	size_t field_length;
+	size_t value_length;
+};
+
+/* command_pair gives one kept pair of a ready ID after the other; `at` is 0 for the first. False
+ * when there is none left. */
+bool command_pair(const struct command *command, size_t *at, struct command_pair *pair);
+
+/* command_lengthen answers COMMAND_LONG: the line is kept up to its limit, or rejected. */
+void command_lengthen(struct command *command, bool granted);
+
+/* command_continue makes the next line the only argument of the ready command, whatever it holds
+ * (in RFC 9051's grammar the responses of an AUTHENTICATE are part of it), of which `short_line`
+ * octets are kept without asking. It ends in another COMMAND_READY or COMMAND_BAD. For commands of
+ * COMMAND_FORM_ATOMS. */
+void command_continue(struct command *command, size_t short_line);
 
 /* command_forget wipes the arguments; tag and shape stay until the next feed. */
 void command_forget(struct command *command);
+
+/* command_abandon forgets, and ends a command whose next line is awaited. True when a part of that
+ * line has come: the rest is skipped, and ends in COMMAND_BAD. Otherwise the next byte begins a
+ * command. */
+bool command_abandon(struct command *command);
 
 /* command_done wipes and frees. */
 void command_done(struct command *command);

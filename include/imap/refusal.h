@@ -14,8 +14,9 @@ struct refusal {
 
 /* The fixed answers. A wrong password and an unknown user both get REFUSAL_CREDENTIALS, so that
  * nobody can tell the one from the other. */
-extern const struct refusal REFUSAL_CREDENTIALS; /* [AUTHENTICATIONFAILED] */
-extern const struct refusal REFUSAL_UNAVAILABLE; /* [UNAVAILABLE]: try again later */
-extern const struct refusal REFUSAL_SERVERBUG;   /* [SERVERBUG]: the backend is not usable */
+extern const struct refusal REFUSAL_CREDENTIALS;   /* [AUTHENTICATIONFAILED] */
+extern const struct refusal REFUSAL_AUTHORIZATION; /* [AUTHORIZATIONFAILED]: another's mailbox */
+extern const struct refusal REFUSAL_UNAVAILABLE;   /* [UNAVAILABLE]: try again later */
+extern const struct refusal REFUSAL_SERVERBUG;     /* [SERVERBUG]: the backend is not usable */
 
 #endif

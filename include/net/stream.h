@@ -14,23 +14,23 @@
 #ifndef GATEPOST_NET_STREAM_H
 #define GATEPOST_NET_STREAM_H
 
-#include <ev.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "base/addr.h"
 #include "base/base.h"
 #include "base/error.h"
+#include "core/config.h"
 #include "net/stream_loop.h"
+#include "net/stream_state.h"
 
-struct ssl_st;
 struct ssl_ctx_st;
-struct stream;
+struct tls_peer;
 
 /* struct stream_events is how a stream speaks to its owner. Every function may close the stream. */
 struct stream_events {
-	/* Connected, and the TLS handshake is over: reading and writing are allowed. */
+	/* Connected, or the TLS handshake is over: reading and writing are allowed. Called once for
+	 * each. */
 	void (*ready)(struct stream *stream);
 	/* Bytes, or the end, can be read: call stream_read. Level-triggered: comes again while
 	 * something is left. */
@@ -42,35 +42,7 @@ struct stream_events {
 	void (*failed)(struct stream *stream, const struct error *why);
 };
 
-enum stream_phase {
-	STREAM_CLOSED, /* the zero state */
-	STREAM_CONNECTING,
-	STREAM_HANDSHAKE,
-	STREAM_OPEN,
-	STREAM_FAILED, /* while `failed` is called */
-};
-
-/* struct stream is embedded in its owner; fields are the stream's own. */
-struct stream {
-	struct ev_io watcher;
-	struct stream_loop *shared;
-	const struct stream_events *events;
-	struct ssl_st *tls;
-	uint8_t *spill; /* wire bytes to be sent, exact size */
-	uint8_t *held;  /* wire bytes received but not yet wanted by the owner */
-	uint32_t spill_start;
-	uint32_t spill_length;
-	uint32_t held_start;
-	uint32_t held_length;
-	int error_number; /* why sending failed (errno), 0 while it has not */
-	uint8_t phase;    /* enum stream_phase */
-	bool reading;     /* the owner wants `readable` */
-	bool ending;      /* stream_shutdown was called: nothing more is written */
-	bool fin_due;     /* FIN follows when the spill is empty */
-	bool end_seen;    /* the peer's FIN was read from the socket */
-	bool reads_out;   /* see stream_set_reads_out */
-	bool end_told;    /* stream_read has told the owner of the end */
-};
+#define STREAM_CERTIFIED_USER_MAX 255
 
 /* stream_accept takes ownership of a connected, non-blocking `fd`. With `context` the server side
  * of a TLS handshake begins; without it the stream is open, and `ready` is called before
@@ -89,6 +61,19 @@ struct stream_target {
 must_use bool stream_connect(struct stream *stream, struct stream_loop *shared,
 			     const struct stream_target *target, const struct stream_events *events,
 			     struct error *error);
+
+/* stream_start_tls makes an open stream TLS's server. Its first bytes are `length` bytes at
+ * `early`, which the owner has read already; then come those of the socket. `ready` or `failed`
+ * follows, never before it returns. False when memory ran out. */
+must_use bool stream_start_tls(struct stream *stream, struct ssl_ctx_st *context, const void *early,
+			       size_t length);
+
+/* stream_start_tls_client makes an open stream TLS's client. What the peer sent before and nobody
+ * has read is an attack (it came in the clear): the handshake fails on it. `ready` or `failed`
+ * follows, never before it returns; `failed` also where the peer's certificate does not verify.
+ * `peer` is borrowed for the call but for its session, which lives as long as the stream. False as
+ * above. */
+must_use bool stream_start_tls_client(struct stream *stream, const struct tls_peer *peer);
 
 enum stream_read_result {
 	STREAM_READ_BYTES, /* *count > 0 bytes were read */
@@ -145,5 +130,11 @@ const char *stream_tls_version(const struct stream *stream);
 const char *stream_tls_cipher(const struct stream *stream);
 const char *stream_tls_server_name(const struct stream *stream);
 bool stream_tls_resumed(const struct stream *stream);
+
+/* stream_tls_certified_user writes whom the client's certificate names (tls.client_name). False
+ * where it showed none, one that has expired since, or none that names somebody: the name is 1 to
+ * 255 octets of UTF-8 without control characters, and stands there once. */
+bool stream_tls_certified_user(const struct stream *stream, enum config_client_name which,
+			       char user[STREAM_CERTIFIED_USER_MAX + 1]);
 
 #endif

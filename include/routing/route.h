@@ -14,12 +14,14 @@
 #include "routing/redis.h"
 
 struct backend;
+struct capability_offer;
 struct metrics;
 struct resolver;
 struct route_query;
 struct router;
 struct stream_loop;
 struct timeouts;
+struct tls_client;
 
 /* Longest normalised user name. */
 #define ROUTE_USER_MAX CONFIG_USER_MAX
@@ -31,10 +33,13 @@ enum route_result {
 };
 
 /* struct route_answer: `backend` comes with one reference that the receiver owns (ROUTE_FOUND
- * only); `why` is a sentence for the log (ROUTE_UNAVAILABLE only), borrowed for the call. */
+ * only); `mailbox` is the name that the route gives the user there, NULL where it gives none,
+ * borrowed for the call; `why` is a sentence for the log (ROUTE_UNAVAILABLE only), borrowed for the
+ * call. */
 struct route_answer {
 	enum route_result result;
 	struct backend *backend;
+	const char *mailbox;
 	const char *why;
 };
 
@@ -55,6 +60,10 @@ struct router_settings {
 	struct timeouts *timeouts;
 	struct resolver *resolver;
 	struct metrics *metrics;
+	struct tls_client *const *tls_clients; /* one for each backend of the configuration, NULL
+						* where it has no TLS; NULL where none has */
+	struct tls_client *url_tls_client;     /* for backends that a URL names; NULL: with TLS they
+						* are not usable */
 };
 
 /* router_new begins to connect to Redis where it is asked at all. NULL, and `error`, when memory
@@ -66,6 +75,23 @@ must_use struct router *router_new(const struct router_settings *settings, struc
  * is asked first, then the source. A name without a routing key is an unknown one. */
 void route_ask(struct router *router, struct route_query *query, const char *user,
 	       route_callback_t *callback);
+
+/* router_start_probes asks every backend of the configuration what it offers, soon, a few at a
+ * time, and then again from time to time. router_stop_probes closes what they have open;
+ * router_free stops them too. The clock, the streams and the resolver must still live then. */
+void router_start_probes(struct router *router);
+void router_stop_probes(struct router *router);
+
+/* route_offer is what all backends of the configuration offer before login that were heard of so
+ * far; a backend that was not does not count against the others. Where none of them was heard of,
+ * it is what those have in common that URLs named of late. Not known where there is none either.
+ * Valid as long as the router; what it holds changes as it learns. */
+const struct capability_offer *route_offer(const struct router *router);
+
+/* route_learn keeps what a backend was just seen to offer; what is not known is ignored. Cheap
+ * where nothing is news. */
+void route_learn(struct router *router, struct backend *backend,
+		 const struct capability_offer *offer);
 
 /* route_cancel: the callback will not be called. Nothing happens if nothing is being asked. */
 void route_cancel(struct route_query *query);

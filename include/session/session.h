@@ -3,10 +3,14 @@
  * Sessions: one client joined with one backend. A worker owns a set of them; each session is in
  * exactly one phase, and each phase is a list, so that the length of a list is the gauge.
  *
- *   handshake -> greeted -> routing -> connecting -> greeting -> authenticating -> relaying
+ *   [proxy_header ->] handshake -> greeted -> routing -> connecting -> [securing ->] greeting
+ *   -> authenticating -> relaying
  *
- *   routing to authenticating  -> greeted               the login failed, not for the user's fault
- *   routing, authenticating    -> refusing -> greeted   the credentials were refused
+ *   greeted                    -> handshake             the client asked for STARTTLS
+ *   authenticating             <-> securing             STARTTLS to the backend
+ *   authenticating             <-> challenged           the backend asks the client something
+ *   routing to challenged      -> greeted               the login failed, not for the user's fault
+ *   routing to challenged      -> refusing -> greeted   the credentials were refused
  *   relaying                   -> half_closed           the client has ended its side
  *   greeted to half_closed     -> closing               in order: what was written still leaves
  *   any                        -> closed
@@ -61,9 +65,12 @@ struct session_set {
 	uint64_t closed[CLOSE_REASON_COUNT];
 	uint64_t id_prefix;
 	uint64_t id_next;
+	struct preauth_limits preauth_limits;
+	struct preauth_ration preauth_ration;
 	struct ev_prepare reaper;  /* frees what was closed, once the loop's turn is over */
 	struct log_bound warnings; /* of logins that fail for no fault of the user */
-	struct log_bound refusals; /* of clients that come when max_sessions is reached */
+	struct log_bound refusals; /* of clients that may not come, or not in this way */
+	bool may_vouch; /* every backend has a master user: SASL EXTERNAL is possible */
 	bool draining;
 };
 

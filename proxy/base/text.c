@@ -104,6 +104,22 @@ bool text_is_utf8(const void *bytes, size_t length)
 	return true;
 }
 
+bool text_next_word(const uint8_t **list, size_t *length, const uint8_t **word, size_t *size)
+{
+	while (*length > 0 && **list == ' ') {
+		(*list)++;
+		(*length)--;
+	}
+	*word = *list;
+	*size = 0;
+	while (*length > 0 && **list != ' ') {
+		(*list)++;
+		(*length)--;
+		(*size)++;
+	}
+	return *size > 0;
+}
+
 void text_append_printable(struct buffer *out, const void *bytes, size_t length, size_t limit)
 {
 	const uint8_t *text = bytes;

@@ -109,7 +109,7 @@ static int read_all(int file, struct buffer *text)
 
 static bool read_file(const char *path, struct buffer *text, struct faults *faults)
 {
-	struct toml_place top = {1, 1};
+	struct config_place top = {1, 1};
 	int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	int problem = file < 0 ? errno : read_all(file, text);
 

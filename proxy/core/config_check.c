@@ -1,120 +1,127 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Faults that no single option can be blamed for.
+ * Faults that no single option can be blamed for; those of backends are in config_check_backend.c.
  */
 #include <string.h>
 
-#include "config_internal.h"
+#include "config_check_internal.h"
 
-/* struct checking is what the functions below hand down. */
-struct checking {
-	const struct config *config;
-	const struct toml_node *root;
-	struct faults *faults;
-};
-
-/* The node of an option in the `index`th table of an array; the table where it is not written. */
 static const struct toml_node *entry_node(const struct toml_node *array, size_t index,
 					  const char *key)
 {
-	const struct toml_node *table;
-	const struct toml_node *node;
-
 	invariant(array != NULL && index < array->child_count);
-	table = &array->children[index];
-	node = config_child(table, key);
+	return config_child(&array->children[index], key);
+}
 
-	return node != NULL ? node : table;
+struct config_place check_place(const struct toml_node *array, size_t index, const char *key)
+{
+	const struct toml_node *node = entry_node(array, index, key);
+
+	return node != NULL ? node->place : array->children[index].place;
+}
+
+bool check_is_said(const struct toml_node *array, size_t index, const char *key)
+{
+	const struct toml_node *node = entry_node(array, index, key);
+
+	return node != NULL && !(node->kind == TOML_STRING && node->length == 0) &&
+	       !(node->kind == TOML_ARRAY && node->child_count == 0);
+}
+
+bool check_is_word(const struct toml_node *array, size_t index, const char *key, const char *word)
+{
+	const struct toml_node *node = entry_node(array, index, key);
+
+	return node != NULL && node->kind == TOML_STRING && strcmp(node->text, word) == 0;
+}
+
+/* Every address of a port is a wildcard's, but IPv6 leaves IPv4 alone (IPV6_V6ONLY). */
+static bool overlap(const struct endpoint *left, const struct endpoint *right)
+{
+	return left->kind == ENDPOINT_IP && right->kind == ENDPOINT_IP &&
+	       left->port == right->port && left->ip.family == right->ip.family &&
+	       (addr_is_wildcard(&left->ip) || addr_is_wildcard(&right->ip));
 }
 
 static void check_listener_twins(struct checking *checking, const struct toml_node *array,
 				 size_t index)
 {
 	const struct config_listener *listeners = checking->config->listeners;
-	char text[ENDPOINT_TEXT_MAX];
+	const struct endpoint *address = &listeners[index].address;
+	char here[ENDPOINT_TEXT_MAX];
+	char there[ENDPOINT_TEXT_MAX];
 
-	if (listeners[index].address.kind == ENDPOINT_NONE) {
-		return;
-	}
-	for (size_t i = 0; i < index; i++) {
-		if (endpoint_equal(&listeners[i].address, &listeners[index].address)) {
-			endpoint_format(&listeners[i].address, text);
-			faults_add(checking->faults, entry_node(array, index, "address")->place,
+	for (size_t i = 0; i < index && address->kind != ENDPOINT_NONE; i++) {
+		bool equal = endpoint_equal(&listeners[i].address, address);
+
+		if (!equal && !overlap(&listeners[i].address, address)) {
+			continue;
+		}
+		endpoint_format(address, here);
+		endpoint_format(&listeners[i].address, there);
+		if (equal) {
+			faults_add(checking->faults, check_place(array, index, "address"),
 				   "two listeners on one address: \"%s\" stands in line %u too; "
 				   "give each [[listener]] its own",
-				   text, entry_node(array, i, "address")->place.line);
+				   here, check_place(array, i, "address").line);
+		} else {
+			faults_add(checking->faults, check_place(array, index, "address"),
+				   "two listeners on one port: \"%s\" and, in line %u, \"%s\", of "
+				   "which one is every address; keep one",
+				   here, check_place(array, i, "address").line, there);
+		}
+		return;
+	}
+}
+
+/* A tls that is a fault itself has its default in the config, which nobody wrote. */
+static const char *wants_certificate(const struct toml_node *array, size_t index)
+{
+	if (check_is_word(array, index, "tls", "starttls")) {
+		return "starttls";
+	}
+	if (array->children[index].kind == TOML_TABLE &&
+	    (entry_node(array, index, "tls") == NULL ||
+	     check_is_word(array, index, "tls", "implicit"))) {
+		return "implicit";
+	}
+	return NULL;
+}
+
+static void check_needs_certificate(struct checking *checking, const struct toml_node *array)
+{
+	for (size_t i = 0; i < checking->config->listener_count; i++) {
+		const char *word = wants_certificate(array, i);
+
+		if (word != NULL) {
+			faults_add(checking->faults, check_place(array, i, "tls"),
+				   "a [[listener]] with tls = \"%s\" needs a [[tls.certificate]] "
+				   "with chain and key",
+				   word);
 			return;
 		}
 	}
 }
 
-/* A tls that is a fault itself has its default in the config, which nobody wrote. */
-static bool wants_certificate(const struct checking *checking, const struct toml_node *array,
-			      size_t index)
-{
-	const struct toml_node *node;
-
-	invariant(array != NULL && index < array->child_count);
-	node = config_child(&array->children[index], "tls");
-
-	return checking->config->listeners[index].tls == CONFIG_TLS_IMPLICIT &&
-	       array->children[index].kind == TOML_TABLE &&
-	       (node == NULL || (node->kind == TOML_STRING && strcmp(node->text, "implicit") == 0));
-}
-
 static void check_listeners(struct checking *checking)
 {
 	const struct toml_node *array = config_child(checking->root, "listener");
-	const struct toml_node *certificates =
-		config_child(config_child(checking->root, "tls"), "certificate");
 	const struct config *config = checking->config;
-	bool told = certificates != NULL;
 
 	if (array == NULL || (array->kind == TOML_ARRAY && array->child_count == 0)) {
-		faults_add(checking->faults, (struct toml_place){1, 1},
-			   "no [[listener]]; add one "
-			   "with address = \"0.0.0.0:993\"");
+		faults_add(checking->faults, (struct config_place){1, 1},
+			   "no [[listener]]; add one with address = \"0.0.0.0:993\"");
 		return;
+	}
+	if (config_child(config_child(checking->root, "tls"), "certificate") == NULL) {
+		check_needs_certificate(checking, array);
 	}
 	for (size_t i = 0; i < config->listener_count; i++) {
 		check_listener_twins(checking, array, i);
-		if (!told && wants_certificate(checking, array, i)) {
-			told = true;
-			faults_add(checking->faults, entry_node(array, i, "tls")->place,
-				   "a [[listener]] with tls = \"implicit\" needs a "
-				   "[[tls.certificate]] with chain and key");
-		}
-	}
-}
-
-static void check_certificates(struct checking *checking)
-{
-	const struct toml_node *array =
-		config_child(config_child(checking->root, "tls"), "certificate");
-
-	for (size_t i = 1; array != NULL && i < checking->config->tls.certificate_count; i++) {
-		faults_add(checking->faults, array->children[i].place,
-			   "a second "
-			   "[[tls.certificate]]; this version takes one: remove the others");
-	}
-}
-
-static void check_backends(struct checking *checking)
-{
-	const struct toml_node *array = config_child(checking->root, "backend");
-	const struct config_backend *backends = checking->config->backends;
-
-	for (size_t i = 1; array != NULL && i < checking->config->backend_count; i++) {
-		for (size_t j = 0; j < i && backends[i].name != NULL; j++) {
-			if (backends[j].name == NULL ||
-			    strcmp(backends[i].name, backends[j].name) != 0) {
-				continue;
-			}
-			faults_add(checking->faults, entry_node(array, i, "name")->place,
-				   "two backends have one name: \"%s\" stands in line %u too; "
-				   "give each [[backend]] its own",
-				   backends[i].name, entry_node(array, j, "name")->place.line);
-			break;
+		if (config->listeners[i].proxy_protocol && !check_is_said(array, i, "trusted")) {
+			faults_add(checking->faults, check_place(array, i, "proxy_protocol"),
+				   "\"proxy_protocol\" needs \"trusted\": the networks from which "
+				   "a PROXY header is believed, such as [\"10.0.0.0/8\"]");
 		}
 	}
 }
@@ -124,6 +131,5 @@ void config_check(const struct config *config, const struct toml_node *root, str
 	struct checking checking = {config, root, faults};
 
 	check_listeners(&checking);
-	check_certificates(&checking);
 	check_backends(&checking);
 }

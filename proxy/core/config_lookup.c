@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/template.h"
 #include "base/text.h"
 #include "core/config.h"
 #include "fault_internal.h"
@@ -21,8 +22,6 @@ static const struct {
 	{"GETRANGE", 4},
 	{"LINDEX", 3},
 };
-
-static const char *const placeholders[] = {"{user}", "{local}", "{domain}"};
 
 static bool check_command(const char *text, size_t words, struct error *error)
 {
@@ -42,47 +41,6 @@ static bool check_command(const char *text, size_t words, struct error *error)
 			 "begins with \"%s\", but must be a command that only reads: GET, "
 			 "HGET, GETRANGE or LINDEX",
 			 quoted);
-}
-
-/* The length of the placeholder at `text`, 0 when there is none. */
-static size_t placeholder_length(const char *text)
-{
-	for (size_t i = 0; i < array_length(placeholders); i++) {
-		size_t length = strlen(placeholders[i]);
-
-		if (strncmp(text, placeholders[i], length) == 0) {
-			return length;
-		}
-	}
-	return 0;
-}
-
-static bool check_placeholders(const char *text, struct error *error)
-{
-	bool found = false;
-	char quoted[FAULT_QUOTE_SIZE];
-
-	for (;;) {
-		size_t length;
-
-		text += strcspn(text, "{}");
-		if (*text == '\0') {
-			break;
-		}
-		length = placeholder_length(text);
-		if (length == 0) {
-			length = strcspn(text, "} ");
-			length += text[length] == '}' ? 1 : 0;
-			return error_set(error,
-					 "has \"%s\", but only {user}, {local} and {domain} "
-					 "are filled in",
-					 fault_quote(quoted, text, length));
-		}
-		found = true;
-		text += length;
-	}
-	return found || error_set(error, "asks the same for everybody: write {user}, {local} or "
-					 "{domain} where the user belongs");
 }
 
 /* The number of words; 0 where they are not separated by single spaces. */
@@ -116,5 +74,5 @@ bool config_lookup_check(const char *text, struct error *error)
 		return error_set(error, "has %zu words, but may have at most %d", words,
 				 CONFIG_LOOKUP_WORDS_MAX);
 	}
-	return check_command(text, words, error) && check_placeholders(text, error);
+	return check_command(text, words, error) && template_check(text, error);
 }

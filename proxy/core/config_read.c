@@ -57,7 +57,43 @@ static void set_defaults(struct reading *reading, enum section_symbol symbol, vo
 
 		if (option->section == symbol && !option->required &&
 		    !option_set_default(option, structure)) {
-			faults_add(reading->faults, (struct toml_place){1, 1}, "out of memory");
+			faults_add(reading->faults, (struct config_place){1, 1}, "out of memory");
+		}
+	}
+}
+
+static void read_value(struct reading *reading, const struct option *option,
+		       const struct toml_node *node, void *structure)
+{
+	struct option_value value = {node->integer, node->text, node->length};
+	struct error error = {0};
+
+	if (!option_set(option, structure, &value, &error)) {
+		faults_add(reading->faults, node->place, "\"%s\" %s", option->key, error.text);
+	}
+}
+
+static void read_list(struct reading *reading, const struct option *option,
+		      const struct toml_node *array, void *structure)
+{
+	char expected[OPTION_EXPECTED_MAX];
+	struct error error = {0};
+
+	if (!option_check_count(option, array->child_count, &error)) {
+		faults_add(reading->faults, array->place, "\"%s\" %s", option->key, error.text);
+		return;
+	}
+	option_done(option, structure);
+	for (size_t i = 0; i < array->child_count; i++) {
+		const struct toml_node *node = &array->children[i];
+
+		if (node->kind == TOML_STRING) {
+			read_value(reading, option, node, structure);
+		} else {
+			option_expected(option, expected);
+			faults_add(reading->faults, node->place,
+				   "\"%s\" must be %s, but has %s in it", option->key, expected,
+				   config_kind_name(node->kind));
 		}
 	}
 }
@@ -65,17 +101,43 @@ static void set_defaults(struct reading *reading, enum section_symbol symbol, vo
 static void read_option(struct reading *reading, const struct option *option,
 			const struct toml_node *node, void *structure)
 {
-	struct option_value value = {node->integer, node->text, node->length};
-	struct error error = {0};
-
 	if (node->kind != option_kind(option->type)) {
 		char expected[OPTION_EXPECTED_MAX];
 
 		option_expected(option, expected);
 		faults_add(reading->faults, node->place, "\"%s\" must be %s, not %s", option->key,
 			   expected, config_kind_name(node->kind));
-	} else if (!option_set(option, structure, &value, &error)) {
-		faults_add(reading->faults, node->place, "\"%s\" %s", option->key, error.text);
+	} else if (node->kind == TOML_ARRAY) {
+		read_list(reading, option, node, structure);
+	} else {
+		read_value(reading, option, node, structure);
+	}
+}
+
+/* Files are loaded by other rooms, which may find that they are not what they should be. */
+static const struct {
+	enum section_symbol section;
+	const char *key;
+	size_t offset;
+} places[] = {
+	{SECTION_TLS, "client_ca", offsetof(struct config, tls.client_ca_place)},
+	{SECTION_CERTIFICATE, "chain", offsetof(struct config_certificate, chain_place)},
+	{SECTION_CERTIFICATE, "key", offsetof(struct config_certificate, key_place)},
+	{SECTION_CERTIFICATE, "ocsp", offsetof(struct config_certificate, ocsp_place)},
+	{SECTION_ROUTING, "url_ca", offsetof(struct config, routing.url_ca_place)},
+	{SECTION_BACKEND, "ca", offsetof(struct config_backend, ca_place)},
+	{SECTION_BACKEND, "client_chain", offsetof(struct config_backend, client_chain_place)},
+	{SECTION_BACKEND, "client_key", offsetof(struct config_backend, client_key_place)},
+};
+
+static void note_place(const struct option *option, const struct toml_node *node, void *structure)
+{
+	for (size_t i = 0; i < array_length(places); i++) {
+		if (places[i].section == option->section &&
+		    strcmp(places[i].key, option->key) == 0) {
+			memcpy((char *)structure + places[i].offset, &node->place,
+			       sizeof(node->place));
+		}
 	}
 }
 
@@ -189,6 +251,7 @@ static void read_table(struct reading *reading, enum section_symbol symbol,
 
 		if (option != NULL) {
 			read_option(reading, option, node, structure);
+			note_place(option, node, structure);
 		} else if (section != NULL) {
 			read_section(reading, section, node);
 		} else {
@@ -196,29 +259,6 @@ static void read_table(struct reading *reading, enum section_symbol symbol,
 		}
 	}
 	report_missing(reading, symbol, table);
-}
-
-static struct config_place place_of(const struct toml_node *table, const char *key)
-{
-	const struct toml_node *node = config_child(table, key);
-
-	if (node == NULL) {
-		return (struct config_place){0};
-	}
-	return (struct config_place){node->place.line, node->place.column};
-}
-
-/* Certificates are loaded by another room, which may find that they do not belong together. */
-static void note_places(struct config *config, const struct toml_node *root)
-{
-	const struct toml_node *array = config_child(config_child(root, "tls"), "certificate");
-
-	for (size_t i = 0; array != NULL && i < config->tls.certificate_count; i++) {
-		struct config_certificate *certificate = &config->tls.certificates[i];
-
-		certificate->chain_place = place_of(&array->children[i], "chain");
-		certificate->key_place = place_of(&array->children[i], "key");
-	}
 }
 
 void config_read(struct config *config, const struct toml_node *root, struct faults *faults)
@@ -231,6 +271,5 @@ void config_read(struct config *config, const struct toml_node *root, struct fau
 		}
 	}
 	read_table(&reading, SECTION_TOP, root, config);
-	note_places(config, root);
 	config_read_users(config, root, faults);
 }

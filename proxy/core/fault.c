@@ -35,7 +35,7 @@ static void make_printable(char *text)
 	}
 }
 
-void faults_add(struct faults *faults, struct toml_place place, const char *format, ...)
+void faults_add(struct faults *faults, struct config_place place, const char *format, ...)
 {
 	struct fault *fault;
 	va_list arguments;

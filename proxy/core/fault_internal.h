@@ -15,7 +15,7 @@
 #define FAULTS_MAX 1000
 
 struct fault {
-	struct toml_place place;
+	struct config_place place;
 	size_t number; /* in which order they were found */
 	char *text;
 };
@@ -29,7 +29,7 @@ struct faults {
 };
 
 /* faults_add notes one sentence for a place; what is not printable ASCII becomes '?'. */
-void faults_add(struct faults *faults, struct toml_place place, const char *format, ...)
+void faults_add(struct faults *faults, struct config_place place, const char *format, ...)
 	printf_format(3, 4);
 
 /* faults_write writes `name:line:column: text` for each, sorted by place. */

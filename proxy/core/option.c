@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "core/config.h"
+#include "guess_internal.h"
 
 const struct section option_sections[SECTION_COUNT] = {
 	[SECTION_TOP] = {.name = "", .kind = SECTION_ONE},
@@ -93,28 +93,6 @@ const struct section *option_find_section(enum section_symbol parent, const char
 	return NULL;
 }
 
-/* struct guess: the nearest word so far, and the list of all words. */
-struct guess {
-	const char *key;
-	const char *nearest;
-	unsigned distance;
-	char *text;
-	size_t size;
-};
-
-static void guess_word(struct guess *guess, const char *word)
-{
-	unsigned distance = text_distance(guess->key, word);
-	size_t used = strlen(guess->text);
-
-	if (distance < guess->distance) {
-		guess->distance = distance;
-		guess->nearest = word;
-	}
-	snprintf(guess->text + used, guess->size - used, "%s%s", used == 0 ? "known are " : ", ",
-		 word);
-}
-
 /* The one other section that has an option of this name. */
 static const struct section *only_home(const char *key)
 {
@@ -135,7 +113,7 @@ static const struct section *only_home(const char *key)
 void option_suggest(enum section_symbol section, const char *key, bool is_section, char *text,
 		    size_t size)
 {
-	struct guess guess = {.key = key, .distance = ~0U, .text = text, .size = size};
+	struct guess guess;
 	const struct section *home = is_section ? NULL : only_home(key);
 
 	if (home != NULL && home != &option_sections[section]) {
@@ -144,7 +122,7 @@ void option_suggest(enum section_symbol section, const char *key, bool is_sectio
 			 home->name);
 		return;
 	}
-	text[0] = '\0';
+	guess_begin(&guess, key, text, size);
 	for (size_t i = 0; i < option_count; i++) {
 		if (option_table[i].section == section) {
 			guess_word(&guess, option_table[i].key);
@@ -157,9 +135,7 @@ void option_suggest(enum section_symbol section, const char *key, bool is_sectio
 			guess_word(&guess, name);
 		}
 	}
-	if (guess.nearest != NULL && guess.distance <= 1 + strlen(guess.nearest) / 4) {
-		snprintf(text, size, "the nearest known one is \"%s\"", guess.nearest);
-	}
+	guess_end(&guess);
 }
 
 /* Fields are reached by offset and copied as bytes: their types differ from table to table. */

@@ -48,10 +48,18 @@ enum option_type {
 	OPTION_NAME,
 	OPTION_DOMAIN,
 	OPTION_PATH,
+	OPTION_FILE, /* a path, or "" */
+	OPTION_HOST,
+	OPTION_TEMPLATE,
+	OPTION_CAPABILITIES,
+	OPTION_SECRET,
 	OPTION_LISTEN,
 	OPTION_CONNECT,
 	OPTION_REDIS_URL,
 	OPTION_LOOKUP,
+	OPTION_NETWORKS, /* lists, from here on */
+	OPTION_MECHANISMS,
+	OPTION_NAMES_LIST,
 	OPTION_TYPE_COUNT
 };
 
@@ -61,7 +69,8 @@ struct option {
 	enum option_type type;
 	size_t offset;
 	bool required;
-	const char *preset; /* the default; where an option is required, an example */
+	const char *preset; /* the default; where an option is required, an example; of a list its
+			     * elements with single spaces between */
 	uint64_t smallest;
 	uint64_t largest;
 	const char *accepts;
@@ -92,7 +101,8 @@ must_use bool option_resize(struct config *config, const struct section *section
 
 #define OPTION_EXPECTED_MAX 160
 
-/* option_kind is how a type is written in TOML; option_expected says what an option takes. */
+/* option_kind is how a type is written in TOML: TOML_ARRAY, of strings, where it is a list.
+ * option_expected says what an option takes. */
 enum toml_kind option_kind(enum option_type type);
 void option_expected(const struct option *option, char text[OPTION_EXPECTED_MAX]);
 
@@ -103,10 +113,13 @@ struct option_value {
 	size_t length;
 };
 
-/* option_set reads and checks a value into its field. False, and `error`, when it is not allowed;
- * the field is unchanged then. */
+/* option_set reads and checks a value into its field; of a list, one more element. False, and
+ * `error`, when it is not allowed; the field is unchanged then. */
 must_use bool option_set(const struct option *option, void *structure,
 			 const struct option_value *value, struct error *error);
+
+/* option_check_count tells whether a list may have so many elements. */
+must_use bool option_check_count(const struct option *option, size_t count, struct error *error);
 
 /* option_set_default does so with the default of the table, which is always allowed. */
 must_use bool option_set_default(const struct option *option, void *structure);
@@ -118,6 +131,7 @@ void option_print_default(const struct option *option, FILE *out);
 /* option_print_bounds writes what values are allowed, as a sentence, or nothing. */
 void option_print_bounds(const struct option *option, FILE *out);
 
+/* option_done frees what the field owns, and empties a list. */
 void option_done(const struct option *option, void *structure);
 
 /* option_print_text writes a TOML string in quotes, option_print_escaped what is between them. */

@@ -60,9 +60,9 @@ __attribute__((noinline)) void toml_assertion_failed()
 
 namespace {
 
-toml_place place_of(const toml::source_region &region)
+config_place place_of(const toml::source_region &region)
 {
-	return toml_place{region.begin.line, region.begin.column};
+	return config_place{region.begin.line, region.begin.column};
 }
 
 char *copy_text(std::string_view text)
@@ -150,7 +150,7 @@ void copy_node(toml_node *to, const toml::node &from)
 	}
 }
 
-void fault_set(toml_fault *fault, toml_place place, const char *text)
+void fault_set(toml_fault *fault, config_place place, const char *text)
 {
 	fault->place = place;
 	std::snprintf(fault->text, sizeof(fault->text), "%s", text);
@@ -169,9 +169,9 @@ bool asserts(std::string_view text)
 
 /* An assertion does not say where. The last byte of the shortest beginning of the text that makes
  * it fail is the place. */
-toml_place place_of_assertion(std::string_view text)
+config_place place_of_assertion(std::string_view text)
 {
-	toml_place place{1, 1};
+	config_place place{1, 1};
 	size_t passes = 0;
 	size_t fails = text.size();
 
@@ -182,7 +182,7 @@ toml_place place_of_assertion(std::string_view text)
 	}
 	for (size_t i = 0; i + 1 < fails; i++) {
 		if (text[i] == '\n') {
-			place = toml_place{place.line + 1, 1};
+			place = config_place{place.line + 1, 1};
 		} else if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) {
 			place.column++;
 		}
@@ -215,7 +215,7 @@ void toml_free(toml_node *root)
 
 toml_node *toml_parse(const char *text, size_t length, toml_fault *fault)
 {
-	toml_place deep = toml_too_deep(text, length);
+	config_place deep = toml_too_deep(text, length);
 	toml_node *root = nullptr;
 
 	if (deep.line != 0) {
@@ -236,11 +236,11 @@ toml_node *toml_parse(const char *text, size_t length, toml_fault *fault)
 	} catch (const toml_assertion &error) {
 		fault_set(fault, place_of_assertion(std::string_view(text, length)), error.what());
 	} catch (const std::bad_alloc &) {
-		fault_set(fault, toml_place{1, 1}, "out of memory");
+		fault_set(fault, config_place{1, 1}, "out of memory");
 	} catch (const std::exception &error) {
-		fault_set(fault, toml_place{1, 1}, error.what());
+		fault_set(fault, config_place{1, 1}, error.what());
 	} catch (...) {
-		fault_set(fault, toml_place{1, 1}, "the TOML library failed");
+		fault_set(fault, config_place{1, 1}, "the TOML library failed");
 	}
 	toml_free(root);
 	return nullptr;

@@ -10,7 +10,7 @@ struct scan {
 	const char *text;
 	size_t length;
 	size_t at;
-	struct toml_place place;
+	struct config_place place;
 	unsigned brackets;
 	unsigned dots;
 };
@@ -90,7 +90,7 @@ static void scan_mark(struct scan *scan, char byte)
 	scan_step(scan);
 }
 
-struct toml_place toml_too_deep(const char *text, size_t length)
+struct config_place toml_too_deep(const char *text, size_t length)
 {
 	struct scan scan = {.text = text, .length = length, .place = {1, 1}};
 
@@ -100,7 +100,7 @@ struct toml_place toml_too_deep(const char *text, size_t length)
 		if (byte == '#') {
 			scan_comment(&scan);
 		} else if (byte != '"' && byte != '\'') {
-			struct toml_place place = scan.place;
+			struct config_place place = scan.place;
 
 			scan_mark(&scan, byte);
 			if (scan.brackets > TOML_DEPTH_MAX || scan.dots > TOML_DEPTH_MAX) {
@@ -112,5 +112,5 @@ struct toml_place toml_too_deep(const char *text, size_t length)
 			scan_string(&scan, byte);
 		}
 	}
-	return (struct toml_place){0};
+	return (struct config_place){0};
 }

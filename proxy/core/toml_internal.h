@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/config_value.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -28,21 +30,15 @@ enum toml_kind {
 	TOML_TIME, /* date, time or both */
 };
 
-/* struct toml_place: line and column count from 1, columns in characters. 0 is "nowhere". */
-struct toml_place {
-	unsigned line;
-	unsigned column;
-};
-
 /* struct toml_node owns its strings and children. The place of a table written as [header] is that
  * of its header. */
 struct toml_node {
 	enum toml_kind kind;
 	char *key; /* NULL in arrays and for the root; `key_length` bytes and a NUL */
 	size_t key_length;
-	struct toml_place key_place;
-	struct toml_place place; /* of the value */
-	char *text;              /* TOML_STRING: `length` bytes and a NUL */
+	struct config_place key_place;
+	struct config_place place; /* of the value */
+	char *text;                /* TOML_STRING: `length` bytes and a NUL */
 	size_t length;
 	int64_t integer; /* TOML_INTEGER, TOML_BOOLEAN */
 	struct toml_node *children;
@@ -51,7 +47,7 @@ struct toml_node {
 
 /* struct toml_fault: why text is not TOML. */
 struct toml_fault {
-	struct toml_place place;
+	struct config_place place;
 	char text[256];
 };
 
@@ -64,7 +60,7 @@ void toml_free(struct toml_node *root);
 
 /* toml_too_deep finds the first place that lies deeper than TOML_DEPTH_MAX; {0} when none does.
  * Reads as far as the text is TOML; what it makes of other text does not matter. */
-struct toml_place toml_too_deep(const char *text, size_t length);
+struct config_place toml_too_deep(const char *text, size_t length);
 
 #ifdef __cplusplus
 }

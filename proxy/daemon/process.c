@@ -18,6 +18,7 @@
 #include "core/metrics.h"
 #include "daemon/mailbox.h"
 #include "daemon/privilege.h"
+#include "daemon/tls_set.h"
 #include "daemon/worker.h"
 #include "net/listener.h"
 #include "net/tls.h"
@@ -33,7 +34,7 @@
 
 struct process {
 	struct config *config;
-	struct ssl_ctx_st *tls;
+	struct tls_set tls;
 	struct limit limit;
 	struct ev_loop *loop;
 	struct mailbox mailbox;
@@ -43,6 +44,7 @@ struct process {
 	struct ev_signal on_user1;
 	struct ev_signal on_user2;
 	struct ev_timer deadline;
+	struct ev_timer refresh; /* of OCSP responses and ticket keys */
 	struct worker **workers;
 	unsigned worker_count;
 	int *listener_fds; /* worker_count rows of listener_count */
@@ -78,6 +80,15 @@ static void on_deadline(struct ev_loop *loop, struct ev_timer *timer, int events
 	} else {
 		post_all(process, LETTER_STOP);
 	}
+}
+
+static void on_refresh(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+	struct process *process = container_of(timer, struct process, refresh);
+
+	(void)loop;
+	(void)events;
+	tls_store_refresh(process->tls.front);
 }
 
 static void on_terminate(struct ev_loop *loop, struct ev_signal *signal, int events)
@@ -158,25 +169,6 @@ static void join_workers(const struct process *process)
 
 /* --- Preparing ------------------------------------------------------------------------------ */
 
-static bool wants_tls(const struct config *config)
-{
-	for (size_t i = 0; i < config->listener_count; i++) {
-		if (config->listeners[i].tls != CONFIG_TLS_NONE) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool load_tls(struct process *process, struct error *error)
-{
-	if (!wants_tls(process->config)) {
-		return true;
-	}
-	process->tls = tls_context_new(&process->config->tls, error);
-	return process->tls != NULL;
-}
-
 static unsigned count_workers(const struct config *config)
 {
 	cpu_set_t processors;
@@ -247,7 +239,7 @@ static bool make_workers(struct process *process, struct error *error)
 	for (unsigned i = 0; i < process->worker_count; i++) {
 		struct worker_settings settings = {
 			.config = process->config,
-			.tls = process->tls,
+			.tls = &process->tls,
 			.limit = &process->limit,
 			.listener_fds = process->listener_fds + i * listeners,
 			.supervisor = &process->mailbox,
@@ -289,6 +281,7 @@ static bool prepare(struct process *process, struct error *error)
 	signal(SIGPIPE, SIG_IGN);
 	mailbox_open(&process->mailbox, process->loop, on_letter);
 	ev_timer_init(&process->deadline, on_deadline, 0.0, 0.0);
+	ev_timer_init(&process->refresh, on_refresh, TLS_REFRESH_SECONDS, TLS_REFRESH_SECONDS);
 	watch_signal(process, &process->on_term, SIGTERM, on_terminate);
 	watch_signal(process, &process->on_int, SIGINT, on_terminate);
 	watch_signal(process, &process->on_hangup, SIGHUP, on_other_signal);
@@ -296,12 +289,15 @@ static bool prepare(struct process *process, struct error *error)
 	watch_signal(process, &process->on_user2, SIGUSR2, on_other_signal);
 	process->worker_count = count_workers(process->config);
 	/* The key is read, and low ports are bound, while the process still may. */
-	if (!set_limit(process, error) || !load_tls(process, error) ||
+	if (!set_limit(process, error) || !tls_set_load(&process->tls, process->config, error) ||
 	    !bind_listeners(process, error) ||
 	    !privilege_drop(process->config->process.user, error)) {
 		return false;
 	}
 	privilege_forbid_dumps();
+	if (process->tls.front != NULL) {
+		ev_timer_start(process->loop, &process->refresh);
+	}
 	return make_workers(process, error) && start_workers(process, error);
 }
 
@@ -325,7 +321,7 @@ static void take_down(struct process *process)
 	}
 	free(process->workers);
 	free(process->listener_fds);
-	tls_context_free(process->tls);
+	tls_set_done(&process->tls);
 	if (process->loop != NULL) {
 		mailbox_close(&process->mailbox);
 		ev_loop_destroy(process->loop);
@@ -356,20 +352,5 @@ enum process_status process_run(struct config *config)
 
 enum process_status process_check(const struct config *config, const char *file)
 {
-	enum process_status status = PROCESS_STOPPED;
-
-	for (size_t i = 0; i < config->tls.certificate_count; i++) {
-		const struct config_certificate *certificate = &config->tls.certificates[i];
-		struct error error = {0};
-		enum tls_load outcome = tls_check_certificate(certificate, &error);
-		struct config_place place =
-			outcome == TLS_BAD_KEY ? certificate->key_place : certificate->chain_place;
-
-		if (outcome != TLS_LOADED) {
-			fprintf(stderr, "%s:%u:%u: %s\n", file, place.line, place.column,
-				error.text);
-			status = PROCESS_USAGE;
-		}
-	}
-	return status;
+	return tls_set_check(config, file, stderr) ? PROCESS_STOPPED : PROCESS_USAGE;
 }

@@ -14,10 +14,12 @@
 
 #include "core/config.h"
 #include "core/metrics.h"
+#include "daemon/tls_set.h"
 #include "net/listener.h"
 #include "net/resolver.h"
 #include "net/stream.h"
 #include "net/timeouts.h"
+#include "net/tls.h"
 #include "routing/route.h"
 #include "session/session.h"
 
@@ -68,6 +70,7 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *watch, int events)
 
 static void begin_drain(struct worker *worker)
 {
+	router_stop_probes(worker->router);
 	for (size_t i = 0; i < worker->listener_count; i++) {
 		listener_stop(&worker->listeners[i].listener);
 	}
@@ -97,6 +100,8 @@ static bool make_router(struct worker *worker, struct error *error)
 		.timeouts = &worker->timeouts,
 		.resolver = worker->resolver,
 		.metrics = &worker->metrics,
+		.tls_clients = worker->settings.tls->backends,
+		.url_tls_client = worker->settings.tls->urls,
 	};
 
 	worker->router = router_new(&settings, error);
@@ -125,6 +130,7 @@ static bool make_rooms(struct worker *worker, struct error *error)
 
 static void make_sessions(struct worker *worker)
 {
+	struct tls_store *front = worker->settings.tls->front;
 	struct session_house house = {
 		.config = worker->settings.config,
 		.shared = &worker->shared,
@@ -133,7 +139,7 @@ static void make_sessions(struct worker *worker)
 		.resolver = worker->resolver,
 		.metrics = &worker->metrics,
 		.limit = worker->settings.limit,
-		.tls = worker->settings.tls,
+		.tls = front != NULL ? tls_store_context(front) : NULL,
 	};
 
 	session_set_init(&worker->sessions, &house);
@@ -193,6 +199,7 @@ static void *run(void *argument)
 			       on_accepted);
 		own->fd = -1;
 	}
+	router_start_probes(worker->router);
 	ev_run(worker->loop, 0);
 	atomic_store(&worker->ended, true);
 	mailbox_post(worker->settings.supervisor, LETTER_ENDED);

@@ -18,6 +18,7 @@ enum part { PART_TAG, PART_NAME, PART_ARGUMENTS, PART_RESPONSE };
 static void begin_line(struct command *command)
 {
 	command->line_length = 0;
+	command->short_line = COMMAND_SHORT_LINE;
 	command->tail = TAIL_NONE;
 	command->tail_octets = 0;
 	command->tail_plus = false;
@@ -29,20 +30,28 @@ static void begin_command(struct command *command)
 {
 	const struct command_shape *shapes = command->shapes;
 	size_t shape_count = command->shape_count;
-	size_t line_max = command->line_max;
+	const struct command_limits *limits = command->limits;
+	unsigned forbidden = command->forbidden;
 
 	command_done(command);
-	command_init(command, shapes, shape_count, line_max);
+	command_init(command, shapes, shape_count, limits);
+	command->forbidden = forbidden;
 }
 
 void command_init(struct command *command, const struct command_shape *shapes, size_t shape_count,
-		  size_t line_max)
+		  const struct command_limits *limits)
 {
 	*command = (struct command){
 		.shapes = shapes,
 		.shape_count = shape_count,
-		.line_max = line_max,
+		.limits = limits,
 	};
+	begin_line(command);
+}
+
+void command_forbid(struct command *command, unsigned shapes)
+{
+	command->forbidden = shapes;
 }
 
 void command_done(struct command *command)
@@ -108,7 +117,7 @@ static enum command_fault tag_byte(struct command *command, uint8_t byte)
 		return COMMAND_FINE;
 	}
 	if (!command_is_astring_char(byte) || byte == '+' ||
-	    command->tag_length == COMMAND_TAG_MAX) {
+	    command->tag_length == command->limits->tag) {
 		return COMMAND_SYNTAX;
 	}
 	command->tag[command->tag_length++] = (char)byte;
@@ -125,8 +134,8 @@ static enum command_fault end_name(struct command *command)
 
 		if (text_equal_nocase(command->name, command->name_length, shape->name)) {
 			command->shape = shape;
-			return shape->form == COMMAND_FORM_FORBIDDEN ? COMMAND_FORBIDDEN
-								     : COMMAND_FINE;
+			return (command->forbidden >> i & 1) != 0 ? COMMAND_FORBIDDEN
+								  : COMMAND_FINE;
 		}
 	}
 	return COMMAND_UNKNOWN;
@@ -155,10 +164,13 @@ static enum command_fault name_byte(struct command *command, uint8_t byte)
 
 static size_t line_limit(const struct command *command)
 {
-	if (command->shape != NULL && command->shape->line_max > 0) {
-		return command->shape->line_max;
+	if (command->shape == NULL) {
+		return command->limits->line;
 	}
-	return command->line_max;
+	if (command->shape->form == COMMAND_FORM_ID) {
+		return COMMAND_ID_LINE_MAX;
+	}
+	return command->shape->long_lines ? command->limits->long_line : command->limits->line;
 }
 
 static enum command_fault syntax_byte(struct command *command, uint8_t byte)
@@ -219,8 +231,11 @@ static enum command_event end_command(struct command *command)
 
 static enum command_fault check_literal(struct command *command)
 {
-	uint32_t largest = command->tail_plus ? COMMAND_LITERAL_PLUS_MAX : COMMAND_LITERAL_MAX;
+	size_t largest = command->limits->literal;
 
+	if (command->tail_plus && largest > COMMAND_LITERAL_PLUS_MAX) {
+		largest = COMMAND_LITERAL_PLUS_MAX;
+	}
 	if (command->part != PART_ARGUMENTS) {
 		return COMMAND_SYNTAX;
 	}
@@ -282,6 +297,15 @@ static enum command_event take_byte(struct command *command, uint8_t byte)
 	return COMMAND_MORE;
 }
 
+/* Whether the byte would make the line longer than is kept without asking. What is rejected, or
+ * will be for its length, asks for nothing. */
+static bool asks_for_place(const struct command *command, uint8_t byte)
+{
+	return command->fault == COMMAND_FINE && command->line_length >= command->short_line &&
+	       command->line_length < line_limit(command) && byte != '\r' && byte != '\n' &&
+	       !command->cr_pending && command->shape != NULL && command->shape->long_lines;
+}
+
 enum command_event command_feed(struct command *command, const void *bytes, size_t length,
 				size_t *consumed)
 {
@@ -295,6 +319,8 @@ enum command_event command_feed(struct command *command, const void *bytes, size
 	while (event == COMMAND_MORE && at < length) {
 		if (command->octets_left > 0) {
 			at += take_octets(command, in + at, length - at);
+		} else if (asks_for_place(command, in[at])) {
+			event = COMMAND_LONG;
 		} else {
 			event = take_byte(command, in[at]);
 			at++;
@@ -333,10 +359,31 @@ const uint8_t *command_argument(const struct command *command, size_t index, siz
 	return buffer_bytes(&command->stored) + command->argument_start[index];
 }
 
-void command_continue(struct command *command)
+void command_lengthen(struct command *command, bool granted)
 {
+	command->short_line = SIZE_MAX;
+	if (!granted) {
+		reject(command, COMMAND_NO_PLACE);
+	}
+}
+
+void command_continue(struct command *command, size_t short_line)
+{
+	command_forget(command);
 	begin_line(command);
+	command->short_line = short_line;
 	command_open_argument(command);
 	command->part = PART_RESPONSE;
 	command->over = false;
+}
+
+bool command_abandon(struct command *command)
+{
+	bool begun = !command->over && (command->line_length > 0 || command->cr_pending ||
+					command->fault != COMMAND_FINE);
+
+	command_forget(command);
+	command->fault = COMMAND_ABANDONED;
+	command->over = !begun;
+	return begun;
 }

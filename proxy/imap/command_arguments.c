@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The arguments of a command, byte by byte: atoms, quoted strings and literals that are kept, or
- * the list of an ID, which is checked as it passes and of which one value at most is kept.
+ * the list of an ID. What is kept of that is command_id.c's business.
  */
 #include "command_internal.h"
 
@@ -28,93 +28,38 @@ static bool is_id(const struct command *command)
 	return command->shape->form == COMMAND_FORM_ID;
 }
 
-/* Items of an ID list come in pairs: the first, third ... is a field, the others are values. */
-static bool is_id_field(const struct command *command)
+/* A long line is bounded by its length, and by whoever let it be long. */
+static size_t stored_room(const struct command *command)
 {
-	return command->item_count % 2 == 1;
-}
+	size_t most = command->shape->long_lines ? command->limits->long_line : COMMAND_STORED_MAX;
 
-static size_t id_item_max(const struct command *command)
-{
-	return is_id_field(command) ? COMMAND_ID_FIELD_MAX : COMMAND_ID_VALUE_MAX;
-}
-
-static bool continues_field(const char *field, size_t offset, const uint8_t *octets, size_t length)
-{
-	if (offset + length > strlen(field)) {
-		return false;
-	}
-	for (size_t i = 0; i < length; i++) {
-		if (text_fold(octets[i]) != (uint8_t)field[offset + i]) {
-			return false;
-		}
-	}
-	return true;
-}
-
-static enum command_fault id_octets(struct command *command, const uint8_t *octets, size_t length)
-{
-	size_t offset = command->item_length;
-
-	command->item_length += (uint32_t)length;
-	if (command->item_length > id_item_max(command)) {
-		return COMMAND_TOO_BIG;
-	}
-	if (is_id_field(command)) {
-		command->item_matches =
-			command->item_matches &&
-			continues_field(command->shape->kept_field, offset, octets, length);
-	} else if (command->item_kept && !buffer_append(&command->stored, octets, length)) {
-		return COMMAND_NO_MEMORY;
-	}
-	return COMMAND_FINE;
-}
-
-static size_t stored_max(const struct command *command)
-{
-	return command->shape->stored_max > 0 ? command->shape->stored_max : COMMAND_STORED_MAX;
+	return most - command->stored.length;
 }
 
 enum command_fault command_keep(struct command *command, const uint8_t *bytes, size_t length)
 {
 	if (is_id(command)) {
-		return id_octets(command, bytes, length);
+		return command_id_octets(command, bytes, length);
 	}
-	if (length > stored_max(command) - command->stored.length) {
+	if (length > stored_room(command)) {
 		return COMMAND_TOO_BIG;
 	}
 	return buffer_append(&command->stored, bytes, length) ? COMMAND_FINE : COMMAND_NO_MEMORY;
 }
 
-static void keep_argument(struct command *command)
+void command_open_argument(struct command *command)
 {
 	invariant(command->argument_count < COMMAND_ARGUMENTS_MAX);
 	command->argument_start[command->argument_count] = command->stored.length;
 	command->argument_count++;
 }
 
-/* The first value of the field that the shape asks for is kept. */
-static void open_id_item(struct command *command)
-{
-	const char *field = command->shape->kept_field;
-	bool found = command->item_matches && field != NULL &&
-		     command->item_length == strlen(field) && command->argument_count == 0;
-
-	command->item_count++;
-	command->item_length = 0;
-	command->item_kept = !is_id_field(command) && found;
-	command->item_matches = is_id_field(command) && field != NULL;
-	if (command->item_kept) {
-		keep_argument(command);
-	}
-}
-
-void command_open_argument(struct command *command)
+static void open_argument(struct command *command, bool is_string)
 {
 	if (is_id(command)) {
-		open_id_item(command);
+		command_id_open(command, is_string);
 	} else {
-		keep_argument(command);
+		command_open_argument(command);
 	}
 }
 
@@ -143,7 +88,7 @@ static enum command_fault start_atom(struct command *command, uint8_t byte)
 	if (!command_is_astring_char(byte)) {
 		return COMMAND_SYNTAX;
 	}
-	command_open_argument(command);
+	open_argument(command, false);
 	if (is_id(command) && command->in_list && command->item_count % 2 == 1) {
 		return COMMAND_SYNTAX;
 	}
@@ -159,7 +104,7 @@ static enum command_fault start_string(struct command *command, enum argument_st
 	if (!wanted) {
 		return COMMAND_SYNTAX;
 	}
-	command_open_argument(command);
+	open_argument(command, true);
 	command->state = state;
 	return COMMAND_FINE;
 }
@@ -177,6 +122,9 @@ static enum command_fault close_list(struct command *command)
 {
 	if (!command->in_list || command->item_count % 2 == 1) {
 		return COMMAND_SYNTAX;
+	}
+	if (command->item_count > 0) {
+		command_id_close(command);
 	}
 	command->in_list = false;
 	command->state = ARGUMENT_AFTER;
@@ -238,17 +186,27 @@ static bool is_half_nil(const struct command *command)
 	       command->item_length != strlen("NIL");
 }
 
-static enum command_fault next_argument(struct command *command)
+static enum command_fault next_id_item(struct command *command)
 {
-	bool more = is_id(command)
-			    ? command->in_list && command->item_count < 2 * COMMAND_ID_PAIRS_MAX
-			    : command->argument_count < command->shape->most;
-
-	if (!more || is_half_nil(command)) {
+	if (!command->in_list || command->item_count >= 2 * command->limits->id_pairs ||
+	    is_half_nil(command)) {
 		return COMMAND_SYNTAX;
 	}
-	command->state = ARGUMENT_START;
+	command_id_close(command);
 	return COMMAND_FINE;
+}
+
+static enum command_fault next_argument(struct command *command)
+{
+	enum command_fault fault = COMMAND_FINE;
+
+	if (is_id(command)) {
+		fault = next_id_item(command);
+	} else if (command->argument_count >= command->shape->most) {
+		fault = COMMAND_SYNTAX;
+	}
+	command->state = ARGUMENT_START;
+	return fault;
 }
 
 static enum command_fault after_byte(struct command *command, uint8_t byte)
@@ -281,8 +239,7 @@ enum command_fault command_arguments_byte(struct command *command, uint8_t byte)
 
 enum command_fault command_arguments_literal(struct command *command, uint32_t octets)
 {
-	size_t room = is_id(command) ? id_item_max(command)
-				     : stored_max(command) - command->stored.length;
+	size_t room = is_id(command) ? command_id_item_max(command) : stored_room(command);
 
 	if (command->state != ARGUMENT_LITERAL) {
 		return COMMAND_SYNTAX;
@@ -311,7 +268,7 @@ enum command_fault command_arguments_end(const struct command *command)
 		return COMMAND_SYNTAX;
 	}
 	if (is_id(command)) {
-		return COMMAND_FINE;
+		return command->stored.failed ? COMMAND_NO_MEMORY : COMMAND_FINE;
 	}
 	return command->argument_count >= command->shape->fewest ? COMMAND_FINE : COMMAND_SYNTAX;
 }

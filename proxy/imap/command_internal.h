@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Between command.c, which knows lines, literals, tags and names, and command_arguments.c, which
- * knows what stands behind a name.
+ * Between command.c, which knows lines, literals, tags and names, command_arguments.c, which knows
+ * what stands behind a name, and command_id.c, which keeps pairs.
  */
 #ifndef GATEPOST_IMAP_COMMAND_INTERNAL_H
 #define GATEPOST_IMAP_COMMAND_INTERNAL_H
@@ -30,7 +30,14 @@ enum command_fault command_arguments_end(const struct command *command);
 /* command_keep appends to the last argument. */
 enum command_fault command_keep(struct command *command, const uint8_t *bytes, size_t length);
 
-/* command_open_argument begins the next argument. */
+/* command_open_argument begins the next argument of a command that is no ID. */
 void command_open_argument(struct command *command);
+
+/* command_id_open begins the next item of an ID, a string or NIL; command_id_octets takes octets of
+ * a string, of which an item has at most command_id_item_max; command_id_close ends it. */
+void command_id_open(struct command *command, bool is_string);
+enum command_fault command_id_octets(struct command *command, const uint8_t *octets, size_t length);
+size_t command_id_item_max(const struct command *command);
+void command_id_close(struct command *command);
 
 #endif

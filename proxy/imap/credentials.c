@@ -4,6 +4,7 @@
  */
 #include "imap/credentials.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,12 +21,30 @@ static enum credentials_fault check_name(const void *name, size_t length)
 	return CREDENTIALS_FINE;
 }
 
-static enum credentials_fault check_password(const void *password, size_t length)
+static size_t longest_secret(uint8_t mechanism)
 {
-	if (length > CREDENTIALS_PASSWORD_MAX) {
+	switch (mechanism) {
+	case SASL_PLAIN:
+	case SASL_LOGIN:
+		return CREDENTIALS_PASSWORD_MAX;
+	default:
+		return CREDENTIALS_SECRET_MAX;
+	}
+}
+
+static enum credentials_fault check_secret(const struct credentials_claim *claim)
+{
+	if (claim->mechanism == SASL_EXTERNAL) {
+		return claim->secret_length > 0 ? CREDENTIALS_MALFORMED : CREDENTIALS_FINE;
+	}
+	if (claim->secret_length == 0) {
+		return CREDENTIALS_EMPTY;
+	}
+	if (claim->secret_length > longest_secret(claim->mechanism)) {
 		return CREDENTIALS_TOO_LONG;
 	}
-	return text_has_control(password, length) ? CREDENTIALS_MALFORMED : CREDENTIALS_FINE;
+	return text_has_control(claim->secret, claim->secret_length) ? CREDENTIALS_MALFORMED
+								     : CREDENTIALS_FINE;
 }
 
 static char *copy_name(const void *name, size_t length)
@@ -54,19 +73,25 @@ static bool has_owner(const struct credentials_claim *claim)
 		memcmp(claim->owner, claim->user, claim->user_length) != 0);
 }
 
+static bool is_token(uint8_t mechanism)
+{
+	return mechanism == SASL_XOAUTH2 || mechanism == SASL_OAUTHBEARER;
+}
+
 static enum credentials_fault check_claim(const struct credentials_claim *claim)
 {
 	enum credentials_fault fault;
 
-	if (claim->user_length == 0 || claim->password_length == 0) {
+	if (claim->user_length == 0) {
 		return CREDENTIALS_EMPTY;
 	}
-	fault = check_name(claim->user, claim->user_length);
-	if (fault == CREDENTIALS_FINE && has_owner(claim)) {
-		fault = check_name(claim->owner, claim->owner_length);
-	}
+	fault = check_secret(claim);
 	if (fault == CREDENTIALS_FINE) {
-		fault = check_password(claim->password, claim->password_length);
+		fault = check_name(claim->user, claim->user_length);
+	}
+	if (fault == CREDENTIALS_FINE && has_owner(claim)) {
+		fault = is_token(claim->mechanism) ? CREDENTIALS_MALFORMED
+						   : check_name(claim->owner, claim->owner_length);
 	}
 	return fault;
 }
@@ -74,17 +99,21 @@ static enum credentials_fault check_claim(const struct credentials_claim *claim)
 enum credentials_fault credentials_set(struct credentials *credentials,
 				       const struct credentials_claim *claim)
 {
-	struct credentials copy = {0};
+	struct credentials copy = {.mechanism = claim->mechanism};
 	bool owned = has_owner(claim);
+	bool secret = claim->secret_length > 0;
 	enum credentials_fault fault = check_claim(claim);
 
 	if (fault != CREDENTIALS_FINE) {
 		return fault;
 	}
+	if (copy.mechanism == SASL_LOGIN) {
+		copy.mechanism = SASL_PLAIN;
+	}
 	copy.user = copy_name(claim->user, claim->user_length);
 	copy.owner = owned ? copy_name(claim->owner, claim->owner_length) : NULL;
 	if (copy.user == NULL || (owned && copy.owner == NULL) ||
-	    !secret_set(&copy.password, claim->password, claim->password_length)) {
+	    (secret && !secret_set(&copy.secret, claim->secret, claim->secret_length))) {
 		credentials_done(&copy);
 		return CREDENTIALS_NO_MEMORY;
 	}
@@ -102,6 +131,6 @@ void credentials_done(struct credentials *credentials)
 {
 	wipe_name(credentials->user);
 	wipe_name(credentials->owner);
-	secret_done(&credentials->password);
+	secret_done(&credentials->secret);
 	*credentials = (struct credentials){0};
 }

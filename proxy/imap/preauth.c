@@ -1,59 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The dialogue before login: which command gets which answer. How commands are read is command.c's
+ * The dialogue before login: which command is done how. How commands are read is command.c's
  * business; what the client learns of the proxy's abilities comes from capability.c.
  */
-#include "imap/preauth.h"
-
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base64.h"
 #include "base/buffer.h"
 #include "base/text.h"
 #include "imap/capability.h"
-#include "imap/command.h"
-#include "imap/credentials.h"
-#include "imap/refusal.h"
-#include "imap/sasl.h"
+#include "preauth_internal.h"
 
-_Static_assert(PREAUTH_TAG_MAX == COMMAND_TAG_MAX, "one limit of two names");
+_Static_assert(PREAUTH_SHORT_LINE == COMMAND_SHORT_LINE, "one limit of two names");
 
-/* A response of the longest line, behind the mechanism's name. */
-#define SASL_STORED_MAX (PREAUTH_SASL_LINE_MAX + 64)
-
-/* More digits than any number of proxies has. */
-#define PROXY_TTL_DIGITS 4
-
-struct preauth {
-	const struct preauth_settings *settings;
-	struct command command;
-	struct credentials credentials;
-	uint8_t bad_in_a_row;
-	uint8_t bad_in_all;
-	bool has_proxy_ttl;
-	unsigned proxy_ttl;
-	bool asked_capability;
-	bool heard;       /* the first byte has arrived */
-	bool spoke_imap;  /* the first command is over, and no other protocol's */
-	bool in_exchange; /* the next line is the response of an AUTHENTICATE */
+/* The places of the commands in the table. */
+enum verb {
+	VERB_CAPABILITY,
+	VERB_NOOP,
+	VERB_LOGOUT,
+	VERB_ID,
+	VERB_STARTTLS,
+	VERB_LOGIN,
+	VERB_AUTHENTICATE,
 };
 
-/* The places of the commands in both tables. */
-enum verb { VERB_CAPABILITY, VERB_NOOP, VERB_LOGOUT, VERB_ID, VERB_LOGIN, VERB_AUTHENTICATE };
-
-#define ID_SHAPE                                                                                   \
-	{                                                                                          \
-		.name = "ID", .kept_field = "x-proxy-ttl", .form = COMMAND_FORM_ID,                \
-		.line_max = COMMAND_ID_LINE_MAX                                                    \
-	}
-
-static const struct command_shape shapes_with_secrets[] = {
+static const struct command_shape shapes[] = {
 	[VERB_CAPABILITY] = {.name = "CAPABILITY", .form = COMMAND_FORM_NONE},
 	[VERB_NOOP] = {.name = "NOOP", .form = COMMAND_FORM_NONE},
 	[VERB_LOGOUT] = {.name = "LOGOUT", .form = COMMAND_FORM_NONE},
-	[VERB_ID] = ID_SHAPE,
+	[VERB_ID] = {.name = "ID", .form = COMMAND_FORM_ID, .wanted = preauth_wanted_fields},
+	[VERB_STARTTLS] = {.name = "STARTTLS", .form = COMMAND_FORM_NONE},
 	[VERB_LOGIN] = {.name = "LOGIN", .form = COMMAND_FORM_STRINGS, .fewest = 2, .most = 2},
 	[VERB_AUTHENTICATE] =
 		{
@@ -61,35 +37,49 @@ static const struct command_shape shapes_with_secrets[] = {
 			.form = COMMAND_FORM_ATOMS,
 			.fewest = 1,
 			.most = 2,
-			.line_max = PREAUTH_SASL_LINE_MAX,
-			.stored_max = SASL_STORED_MAX,
+			.long_lines = true,
 		},
 };
 
-static const struct command_shape shapes_without_secrets[] = {
-	[VERB_CAPABILITY] = {.name = "CAPABILITY", .form = COMMAND_FORM_NONE},
-	[VERB_NOOP] = {.name = "NOOP", .form = COMMAND_FORM_NONE},
-	[VERB_LOGOUT] = {.name = "LOGOUT", .form = COMMAND_FORM_NONE},
-	[VERB_ID] = ID_SHAPE,
-	[VERB_LOGIN] = {.name = "LOGIN", .form = COMMAND_FORM_FORBIDDEN},
-	[VERB_AUTHENTICATE] = {.name = "AUTHENTICATE", .form = COMMAND_FORM_FORBIDDEN},
-};
-
-_Static_assert(array_length(shapes_with_secrets) == array_length(shapes_without_secrets),
-	       "both tables hold every verb");
+static size_t smaller(size_t left, size_t right)
+{
+	return left < right ? left : right;
+}
 
 struct preauth *preauth_new(const struct preauth_settings *settings)
 {
+	const struct preauth_limits *limits = settings->limits;
 	struct preauth *preauth = calloc(1, sizeof(*preauth));
 
 	if (preauth == NULL) {
 		return NULL;
 	}
 	preauth->settings = settings;
-	command_init(&preauth->command,
-		     settings->secrets_allowed ? shapes_with_secrets : shapes_without_secrets,
-		     array_length(shapes_with_secrets), settings->line_max);
+	preauth->limits = (struct command_limits){
+		.line = limits->line,
+		.long_line = limits->sasl_line,
+		.literal = limits->literal,
+		.tag = smaller(limits->tag, COMMAND_TAG_MAX),
+		.id_pairs = (unsigned)smaller(limits->id_pairs, COMMAND_ID_PAIRS_MAX),
+	};
+	command_init(&preauth->command, shapes, array_length(shapes), &preauth->limits);
 	return preauth;
+}
+
+void preauth_end_login(struct preauth *preauth)
+{
+	bool awaits_response = preauth->state == PREAUTH_AT_RESPONSE;
+
+	preauth->may_cross = !command_abandon(&preauth->command) && awaits_response;
+	secret_done(&preauth->user);
+	secret_done(&preauth->response);
+	credentials_done(&preauth->credentials);
+	preauth->fault = NULL;
+	preauth->state = PREAUTH_AT_COMMAND;
+	if (preauth->in_ration) {
+		preauth->in_ration = false;
+		preauth->settings->ration->taken--;
+	}
 }
 
 void preauth_free(struct preauth *preauth)
@@ -97,56 +87,17 @@ void preauth_free(struct preauth *preauth)
 	if (preauth == NULL) {
 		return;
 	}
+	preauth_end_login(preauth);
 	command_done(&preauth->command);
-	credentials_done(&preauth->credentials);
+	free(preauth->claims.pairs);
 	free(preauth);
 }
 
 void preauth_greet(const struct preauth *preauth, struct buffer *reply)
 {
 	buffer_append_text(reply, "* OK [CAPABILITY ");
-	capability_append_preauth(reply, preauth->settings->secrets_allowed);
+	capability_append_preauth(reply, preauth->settings->front);
 	buffer_append_text(reply, "] " PREAUTH_GREETING "\r\n");
-}
-
-/* `TAG REST`, or `* REST` where no tag may be echoed. */
-static void answer(struct buffer *reply, const struct command *command, const char *rest)
-{
-	const char *tag = command_tag(command);
-
-	buffer_append_text(reply, tag[0] != '\0' ? tag : "*");
-	buffer_append_byte(reply, ' ');
-	buffer_append_text(reply, rest);
-	buffer_append_text(reply, "\r\n");
-}
-
-static void answer_refusal(struct buffer *reply, const char *start, const struct refusal *refusal)
-{
-	buffer_append_text(reply, start);
-	if (refusal->code != NULL && refusal->code[0] != '\0') {
-		buffer_append_byte(reply, '[');
-		buffer_append_text(reply, refusal->code);
-		buffer_append_text(reply, "] ");
-	}
-	buffer_append_text(reply, refusal->text);
-	buffer_append_text(reply, "\r\n");
-}
-
-void preauth_bye(const struct refusal *refusal, struct buffer *reply)
-{
-	answer_refusal(reply, "* BYE ", refusal);
-}
-
-static void refuse(struct preauth *preauth, const struct refusal *refusal, struct buffer *reply)
-{
-	buffer_append_text(reply, command_tag(&preauth->command));
-	answer_refusal(reply, " NO ", refusal);
-}
-
-void preauth_refuse(struct preauth *preauth, const struct refusal *refusal, struct buffer *reply)
-{
-	credentials_done(&preauth->credentials);
-	refuse(preauth, refusal, reply);
 }
 
 const struct credentials *preauth_credentials(const struct preauth *preauth)
@@ -164,194 +115,107 @@ bool preauth_asked_capability(const struct preauth *preauth)
 	return preauth->asked_capability;
 }
 
-static enum preauth_verdict count_bad(struct preauth *preauth, struct buffer *reply)
-{
-	preauth->bad_in_a_row++;
-	preauth->bad_in_all++;
-	if (preauth->bad_in_a_row < PREAUTH_BAD_IN_A_ROW &&
-	    preauth->bad_in_all < PREAUTH_BAD_IN_ALL) {
-		return PREAUTH_MORE;
-	}
-	buffer_append_text(reply, "* BYE Too many bad commands.\r\n");
-	return PREAUTH_ABUSE;
-}
-
 static enum preauth_verdict run_capability(struct preauth *preauth, struct buffer *reply)
 {
 	preauth->asked_capability = true;
 	buffer_append_text(reply, "* CAPABILITY ");
-	capability_append_preauth(reply, preauth->settings->secrets_allowed);
+	capability_append_preauth(reply, preauth->settings->front);
 	buffer_append_text(reply, "\r\n");
-	answer(reply, &preauth->command, "OK CAPABILITY completed.");
+	preauth_answer(preauth, "OK CAPABILITY completed.", reply);
 	return PREAUTH_MORE;
 }
 
 static enum preauth_verdict run_logout(struct preauth *preauth, struct buffer *reply)
 {
 	buffer_append_text(reply, "* BYE Logging out.\r\n");
-	answer(reply, &preauth->command, "OK LOGOUT completed.");
+	preauth_answer(preauth, "OK LOGOUT completed.", reply);
 	return PREAUTH_LOGOUT;
-}
-
-/* A proxy in front of us says how many more a login may pass. Anybody may say so: a small number
- * stops nobody's logins but their own. */
-static void learn_proxy_ttl(struct preauth *preauth)
-{
-	size_t length = 0;
-	const uint8_t *digits = command_argument(&preauth->command, 0, &length);
-	unsigned ttl = 0;
-
-	if (digits == NULL || length == 0 || length > PROXY_TTL_DIGITS) {
-		return;
-	}
-	for (size_t i = 0; i < length; i++) {
-		if (digits[i] < '0' || digits[i] > '9') {
-			return;
-		}
-		ttl = ttl * 10 + (digits[i] - '0');
-	}
-	preauth->has_proxy_ttl = true;
-	preauth->proxy_ttl = ttl;
-}
-
-bool preauth_proxy_ttl(const struct preauth *preauth, unsigned *ttl)
-{
-	if (preauth->has_proxy_ttl) {
-		*ttl = preauth->proxy_ttl;
-	}
-	return preauth->has_proxy_ttl;
 }
 
 static enum preauth_verdict run_id(struct preauth *preauth, struct buffer *reply)
 {
-	learn_proxy_ttl(preauth);
+	if (!preauth_learn_identity(preauth)) {
+		reply->failed = true;
+		return PREAUTH_MORE;
+	}
+	command_forget(&preauth->command);
 	buffer_append_text(reply, "* ID (\"name\" \"gatepost\")\r\n");
-	answer(reply, &preauth->command, "OK ID completed.");
+	preauth_answer(preauth, "OK ID completed.", reply);
 	return PREAUTH_MORE;
 }
 
-/* What cannot be a login gets the answer of a wrong password at once, and counts as a bad command:
- * nobody else would count it. */
-static enum preauth_verdict end_login(struct preauth *preauth, enum credentials_fault fault,
-				      struct buffer *reply)
+static enum preauth_verdict run_starttls(struct preauth *preauth, struct buffer *reply)
 {
-	command_forget(&preauth->command);
-	switch (fault) {
-	case CREDENTIALS_FINE:
-		return PREAUTH_LOGIN;
-	case CREDENTIALS_NO_MEMORY:
-		reply->failed = true;
-		return PREAUTH_MORE;
-	default:
-		refuse(preauth, &REFUSAL_CREDENTIALS, reply);
-		return count_bad(preauth, reply);
+	if (!preauth->settings->front->starttls) {
+		return preauth_reject(preauth, "BAD STARTTLS is not possible here.", true, reply);
 	}
+	preauth_answer(preauth, "OK Begin TLS negotiation now.", reply);
+	return PREAUTH_STARTTLS;
 }
 
-static enum preauth_verdict run_login(struct preauth *preauth, struct buffer *reply)
+/* What the front does not announce now. */
+static unsigned forbidden_verbs(const struct preauth *preauth)
 {
-	struct credentials_claim claim = {0};
+	const struct capability_front *front = preauth->settings->front;
 
-	claim.user = command_argument(&preauth->command, 0, &claim.user_length);
-	claim.password = command_argument(&preauth->command, 1, &claim.password_length);
-	return end_login(preauth, credentials_set(&preauth->credentials, &claim), reply);
+	if (!front->secrets_allowed) {
+		return 1U << VERB_LOGIN | 1U << VERB_AUTHENTICATE;
+	}
+	return (front->mechanisms & SASL_PASSWORDS) == 0 ? 1U << VERB_LOGIN : 0;
 }
 
-static enum preauth_verdict bad_response(struct preauth *preauth, struct buffer *reply)
+static enum preauth_verdict run_forbidden(struct preauth *preauth, struct buffer *reply)
 {
-	command_forget(&preauth->command);
-	answer(reply, &preauth->command, "BAD Invalid base64.");
-	return count_bad(preauth, reply);
-}
+	const char *answer = preauth->settings->front->secrets_allowed
+				     ? "NO [CANNOT] LOGIN is disabled."
+				     : "NO [PRIVACYREQUIRED] Logging in needs TLS.";
 
-static enum preauth_verdict run_message(struct preauth *preauth, const uint8_t *text, size_t length,
-					struct buffer *reply)
-{
-	struct buffer message = {0};
-	enum preauth_verdict verdict = PREAUTH_MORE;
-
-	if (base64_decode(&message, text, length)) {
-		enum credentials_fault fault = sasl_plain_parse(
-			&preauth->credentials, buffer_bytes(&message), message.length);
-
-		verdict = end_login(preauth, fault, reply);
-	} else if (message.failed) {
-		reply->failed = true;
-	} else {
-		verdict = bad_response(preauth, reply);
-	}
-	buffer_done(&message);
-	return verdict;
-}
-
-static enum preauth_verdict run_authenticate(struct preauth *preauth, struct buffer *reply)
-{
-	size_t length = 0;
-	const uint8_t *mechanism = command_argument(&preauth->command, 0, &length);
-	const uint8_t *response;
-
-	if (!text_equal_nocase(mechanism, length, "PLAIN")) {
-		answer(reply, &preauth->command, "NO Unsupported authentication mechanism.");
-		return PREAUTH_MORE;
-	}
-	response = command_argument(&preauth->command, 1, &length);
-	if (response == NULL) {
-		buffer_append_text(reply, "+ \r\n");
-		command_continue(&preauth->command);
-		preauth->in_exchange = true;
-		return PREAUTH_MORE;
-	}
-	if (length == 1 && response[0] == '=') {
-		length = 0; /* RFC 4959 section 3: present, and empty */
-	}
-	return run_message(preauth, response, length, reply);
-}
-
-static enum preauth_verdict run_response(struct preauth *preauth, struct buffer *reply)
-{
-	size_t length = 0;
-	const uint8_t *response = command_argument(&preauth->command, 1, &length);
-
-	preauth->in_exchange = false;
-	if (length == 1 && response[0] == '*') {
-		answer(reply, &preauth->command, "BAD Authentication cancelled.");
-		return PREAUTH_MORE;
-	}
-	return run_message(preauth, response, length, reply);
+	return preauth_reject(preauth, answer, false, reply);
 }
 
 static enum preauth_verdict run_command(struct preauth *preauth, struct buffer *reply)
 {
-	const struct command_shape *shape = command_shape(&preauth->command);
-	const struct command_shape *shapes =
-		preauth->settings->secrets_allowed ? shapes_with_secrets : shapes_without_secrets;
+	enum verb verb = (enum verb)(command_shape(&preauth->command) - shapes);
 
-	switch ((enum verb)(shape - shapes)) {
+	/* It may have become so since its name was read. */
+	if ((forbidden_verbs(preauth) >> verb & 1) != 0) {
+		return run_forbidden(preauth, reply);
+	}
+	switch (verb) {
 	case VERB_CAPABILITY:
 		return run_capability(preauth, reply);
 	case VERB_NOOP:
-		answer(reply, &preauth->command, "OK NOOP completed.");
+		preauth_answer(preauth, "OK NOOP completed.", reply);
 		return PREAUTH_MORE;
 	case VERB_LOGOUT:
 		return run_logout(preauth, reply);
 	case VERB_ID:
 		return run_id(preauth, reply);
+	case VERB_STARTTLS:
+		return run_starttls(preauth, reply);
 	case VERB_LOGIN:
-		return run_login(preauth, reply);
+		return preauth_run_login(preauth, reply);
 	case VERB_AUTHENTICATE:
-		return run_authenticate(preauth, reply);
+		return preauth_run_authenticate(preauth, reply);
 	}
 	return PREAUTH_MORE;
 }
 
+/* A command whose next line is still awaited is neither good nor bad. */
+static bool is_between_lines(const struct preauth *preauth)
+{
+	return preauth->state == PREAUTH_AT_MESSAGE || preauth->state == PREAUTH_AT_PASSWORD;
+}
+
 static enum preauth_verdict end_ready(struct preauth *preauth, struct buffer *reply)
 {
-	uint8_t bad_before = preauth->bad_in_all;
-	enum preauth_verdict verdict =
-		preauth->in_exchange ? run_response(preauth, reply) : run_command(preauth, reply);
+	unsigned bad_before = preauth->bad_in_all;
+	enum preauth_verdict verdict = preauth->state == PREAUTH_AT_COMMAND
+					       ? run_command(preauth, reply)
+					       : preauth_run_line(preauth, reply);
 
 	preauth->spoke_imap = true;
-	if (preauth->bad_in_all == bad_before) {
+	if (preauth->bad_in_all == bad_before && !is_between_lines(preauth)) {
 		preauth->bad_in_a_row = 0;
 	}
 	return verdict;
@@ -383,19 +247,16 @@ static enum preauth_verdict end_not_imap(struct buffer *reply)
 static enum preauth_verdict end_bad(struct preauth *preauth, struct buffer *reply)
 {
 	static const char *const answers[] = {
-		[COMMAND_FINE] = "",
 		[COMMAND_SYNTAX] = "BAD Syntax error.",
 		[COMMAND_UNKNOWN] = "BAD Unknown command, or one that needs a login first.",
-		[COMMAND_FORBIDDEN] = "NO [PRIVACYREQUIRED] Logging in needs TLS.",
 		[COMMAND_TOO_LONG] = "BAD [TOOBIG] Line too long.",
+		[COMMAND_NO_PLACE] = "NO [LIMIT] Too many long lines at once, try again later.",
 		[COMMAND_TOO_BIG] = "BAD [TOOBIG] Argument too long.",
-		[COMMAND_NO_MEMORY] = "",
 	};
 	enum command_fault fault = command_fault(&preauth->command);
 	bool first = !preauth->spoke_imap;
 
 	preauth->spoke_imap = true;
-	preauth->in_exchange = false;
 	if (fault == COMMAND_NO_MEMORY) {
 		reply->failed = true;
 		return PREAUTH_MORE;
@@ -404,8 +265,49 @@ static enum preauth_verdict end_bad(struct preauth *preauth, struct buffer *repl
 	    is_foreign_word(command_tag(&preauth->command))) {
 		return end_not_imap(reply);
 	}
-	answer(reply, &preauth->command, answers[fault]);
-	return fault == COMMAND_FORBIDDEN ? PREAUTH_MORE : count_bad(preauth, reply);
+	if (fault == COMMAND_FORBIDDEN) {
+		return run_forbidden(preauth, reply);
+	}
+	return preauth_reject(preauth, answers[fault], fault != COMMAND_NO_PLACE, reply);
+}
+
+/* A response that was on its way when its login was refused is no command: it has no space. It
+ * gets no answer, since the login had one. */
+static bool is_late_response(struct preauth *preauth)
+{
+	bool crossed = preauth->may_cross && command_tag(&preauth->command)[0] == '\0';
+
+	preauth->may_cross = false;
+	return crossed || command_fault(&preauth->command) == COMMAND_ABANDONED;
+}
+
+static enum preauth_verdict end_command(struct preauth *preauth, enum command_event event,
+					struct buffer *reply)
+{
+	if (preauth->state == PREAUTH_AT_COMMAND && is_late_response(preauth)) {
+		return PREAUTH_MORE;
+	}
+	if (preauth->state == PREAUTH_AT_COMMAND &&
+	    ++preauth->commands > preauth->settings->limits->commands) {
+		command_forget(&preauth->command);
+		return preauth_end_abuse("* BYE Too many commands.\r\n", reply);
+	}
+	return event == COMMAND_READY ? end_ready(preauth, reply) : end_bad(preauth, reply);
+}
+
+/* The place is kept until the login is over: what came of the line is as long as the line. */
+static void ask_for_place(struct preauth *preauth)
+{
+	struct preauth_ration *ration = preauth->settings->ration;
+
+	if (!preauth->in_ration && ration->taken < ration->most) {
+		preauth->in_ration = true;
+		ration->taken++;
+	}
+	if (!preauth->in_ration) {
+		ration->refused++;
+	}
+	command_lengthen(&preauth->command, preauth->in_ration);
 }
 
 static enum preauth_verdict end_event(struct preauth *preauth, enum command_event event,
@@ -415,16 +317,19 @@ static enum preauth_verdict end_event(struct preauth *preauth, enum command_even
 	case COMMAND_LITERAL:
 		buffer_append_text(reply, "+ OK\r\n");
 		return PREAUTH_MORE;
+	case COMMAND_LONG:
+		ask_for_place(preauth);
+		return PREAUTH_MORE;
 	case COMMAND_READY:
-		return end_ready(preauth, reply);
 	case COMMAND_BAD:
-		return end_bad(preauth, reply);
+		return end_command(preauth, event, reply);
 	case COMMAND_FATAL:
 		buffer_append_text(reply, "* BYE [TOOBIG] Literal too long.\r\n");
 		return PREAUTH_TOO_BIG;
-	default:
+	case COMMAND_MORE:
 		return PREAUTH_MORE;
 	}
+	return PREAUTH_MORE;
 }
 
 /* No tag begins with a control character; TLS inside TLS and other binary protocols do. */
@@ -438,7 +343,8 @@ enum preauth_verdict preauth_feed(struct preauth *preauth, struct buffer *input,
 {
 	enum preauth_verdict verdict = PREAUTH_MORE;
 
-	credentials_done(&preauth->credentials);
+	invariant(preauth->state != PREAUTH_PENDING);
+	command_forbid(&preauth->command, forbidden_verbs(preauth));
 	if (!preauth->heard && input->length > 0) {
 		preauth->heard = true;
 		if (is_binary(buffer_bytes(input)[0])) {

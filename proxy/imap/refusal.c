@@ -9,6 +9,11 @@ const struct refusal REFUSAL_CREDENTIALS = {
 	.text = "Authentication failed.",
 };
 
+const struct refusal REFUSAL_AUTHORIZATION = {
+	.code = "AUTHORIZATIONFAILED",
+	.text = "You may not open this mailbox.",
+};
+
 const struct refusal REFUSAL_UNAVAILABLE = {
 	.code = "UNAVAILABLE",
 	.text = "The mail server cannot be reached, try again later.",

@@ -2,8 +2,8 @@
  *
  * The dialogue with a backend, step by step:
  *
- *	greeting -> [CAPABILITY] -> [ID] -> login command, with its continuations -> tagged reply
- *	         -> [CAPABILITY]
+ *	greeting -> [STARTTLS] -> [CAPABILITY] -> [ID] -> login command, with its continuations and
+ *	         challenges -> tagged reply -> [CAPABILITY]
  *
  * Nothing secret leaves before the peer has shown that it is an IMAP server. A tagged reply counts
  * only for a command of ours that waits for one, and all of them are answered before the stream
@@ -19,147 +19,49 @@
 #include "base/text.h"
 #include "imap/capability.h"
 #include "imap/preauth.h"
+#include "imap/sasl.h"
 #include "upstream_internal.h"
 
-#define PORT_TEXT_SIZE 6
-#define TTL_TEXT_SIZE  12
-
-static enum upstream_verdict fail_memory(struct upstream *upstream, struct buffer *output)
+enum upstream_verdict upstream_fail_memory(struct upstream *upstream, struct buffer *output)
 {
 	output->failed = true;
 	return upstream_fail(upstream, &REFUSAL_UNAVAILABLE, "out of memory");
 }
 
-static void next_tag(struct upstream *upstream, char tag[UPSTREAM_TAG_SIZE])
+void upstream_next_tag(struct upstream *upstream, char tag[UPSTREAM_TAG_SIZE])
 {
 	snprintf(tag, UPSTREAM_TAG_SIZE, "G%u", ++upstream->last_tag);
 }
 
-static void send_capability(struct upstream *upstream, struct buffer *output)
+void upstream_ask_capability(struct upstream *upstream, struct buffer *output)
 {
-	next_tag(upstream, upstream->capability_tag);
+	upstream_next_tag(upstream, upstream->capability_tag);
 	buffer_printf(output, "%s CAPABILITY\r\n", upstream->capability_tag);
-}
-
-static const char *append_pair(struct buffer *output, const char *before, const char *field,
-			       const char *value)
-{
-	if (value == NULL || !write_is_quotable(value, strlen(value))) {
-		return before;
-	}
-	buffer_append_text(output, before);
-	write_quoted(output, field, strlen(field));
-	buffer_append_byte(output, ' ');
-	write_quoted(output, value, strlen(value));
-	return " ";
-}
-
-static const char *append_identity(struct buffer *output, const char *before,
-				   const struct upstream_identity *identity)
-{
-	char originating_port[PORT_TEXT_SIZE];
-	char connected_port[PORT_TEXT_SIZE];
-
-	snprintf(originating_port, sizeof(originating_port), "%u", identity->originating_port);
-	snprintf(connected_port, sizeof(connected_port), "%u", identity->connected_port);
-	before = append_pair(output, before, "x-originating-ip", identity->originating_ip);
-	before = append_pair(output, before, "x-originating-port", originating_port);
-	before = append_pair(output, before, "x-connected-ip", identity->connected_ip);
-	before = append_pair(output, before, "x-connected-port", connected_port);
-	return append_pair(output, before, "x-session-id", identity->session_id);
-}
-
-static void send_id(struct upstream *upstream, struct buffer *output)
-{
-	const char *before = " ID (";
-	char ttl[TTL_TEXT_SIZE];
-
-	snprintf(ttl, sizeof(ttl), "%u", upstream->settings.proxy_ttl);
-	next_tag(upstream, upstream->identity_tag);
-	buffer_append_text(output, upstream->identity_tag);
-	if (upstream->settings.identity != NULL) {
-		before = append_identity(output, before, upstream->settings.identity);
-	}
-	append_pair(output, before, "x-proxy-ttl", ttl);
-	buffer_append_text(output, ")\r\n");
-}
-
-/* A backend that is not trusted is told nothing, unless it is a proxy of our kind, whose next
- * backend might be us. */
-static bool wants_id(const struct upstream *upstream)
-{
-	return upstream->takes_identity &&
-	       (upstream->settings.identity != NULL || upstream->is_gatepost);
-}
-
-static void send_login(struct upstream *upstream, struct buffer *output)
-{
-	if (upstream->login_tag[0] == '\0') {
-		next_tag(upstream, upstream->login_tag);
-	}
-	upstream->step = write_login_next(&upstream->login, upstream->login_tag, output)
-				 ? STEP_REPLY
-				 : STEP_CONTINUATION;
-}
-
-static const char *fault_sentence(enum write_fault fault)
-{
-	switch (fault) {
-	case WRITE_LOGIN_DISABLED:
-		return "the backend has LOGINDISABLED and no AUTH=PLAIN";
-	case WRITE_OWNER:
-		return "the backend has no AUTH=PLAIN to carry the authorisation identity";
-	case WRITE_CONTROL:
-	case WRITE_FINE:
-		break;
-	}
-	return "the credentials hold control characters";
-}
-
-/* The offer is known: ID and the login command leave together where the login needs no `+`, which
- * saves a round trip. A backend that cannot be logged in to is not told who the client is. */
-static enum upstream_verdict begin_login(struct upstream *upstream, struct buffer *output)
-{
-	enum write_fault fault = write_login_start(&upstream->login, upstream->settings.credentials,
-						   &upstream->offer);
-
-	if (fault != WRITE_FINE) {
-		return upstream_fail(upstream, &REFUSAL_SERVERBUG, "%s", fault_sentence(fault));
-	}
-	if (wants_id(upstream)) {
-		send_id(upstream, output);
-		if (!write_login_is_single(&upstream->login)) {
-			upstream->step = STEP_IDENTITY;
-			return UPSTREAM_MORE;
-		}
-	}
-	send_login(upstream, output);
-	return UPSTREAM_MORE;
 }
 
 static void learn_offer(struct upstream *upstream, struct reply_view list)
 {
 	upstream->is_imap = capability_has(list.bytes, list.length, "IMAP4rev1") ||
 			    capability_has(list.bytes, list.length, "IMAP4rev2");
+	capability_offer_learn(&upstream->offer, list.bytes, list.length);
 	upstream->takes_identity = capability_has(list.bytes, list.length, "ID");
-	upstream->offer = (struct write_offer){
+	upstream->ways = (struct write_offer){
 		.sasl_ir = capability_has(list.bytes, list.length, "SASL-IR"),
-		.auth_plain = capability_has(list.bytes, list.length, "AUTH=PLAIN"),
+		.mechanisms = sasl_offered(list.bytes, list.length),
 		.literal_plus = capability_has(list.bytes, list.length, "LITERAL+"),
 		.literal_minus = capability_has(list.bytes, list.length, "LITERAL-"),
 		.login_disabled = capability_has(list.bytes, list.length, "LOGINDISABLED"),
 	};
 }
 
-/* A list from before the backend had the credentials tells how to log in, and a later one what the
- * client has. */
+/* The list that was asked for tells how to log in, and one behind the credentials what the client
+ * has. What comes in between is neither. */
 static bool take_capability(struct upstream *upstream, struct reply_view list)
 {
-	if (upstream->step < STEP_REPLY) {
+	if (upstream->step == STEP_CAPABILITY) {
 		learn_offer(upstream, list);
-		return true;
 	}
-	return upstream_keep_capability(upstream, list);
+	return upstream->step < STEP_REPLY || upstream_keep_capability(upstream, list);
 }
 
 static enum upstream_verdict take_greeting(struct upstream *upstream, const struct reply *reply,
@@ -179,10 +81,13 @@ static enum upstream_verdict take_greeting(struct upstream *upstream, const stru
 		upstream_quote(upstream, upstream_line(upstream));
 		return UPSTREAM_FAILED;
 	}
+	if (upstream->settings.starttls) {
+		return upstream_begin_starttls(upstream, reply, output);
+	}
 	upstream->is_gatepost = reply_is(reply->text, PREAUTH_GREETING);
+	upstream->step = STEP_CAPABILITY;
 	if (!reply_is(reply->code, "CAPABILITY")) {
-		upstream->step = STEP_CAPABILITY;
-		send_capability(upstream, output);
+		upstream_ask_capability(upstream, output);
 		return UPSTREAM_MORE;
 	}
 	learn_offer(upstream, reply->arguments);
@@ -190,7 +95,7 @@ static enum upstream_verdict take_greeting(struct upstream *upstream, const stru
 		return upstream_fail(upstream, &REFUSAL_SERVERBUG,
 				     "the greeting names neither IMAP4rev1 nor IMAP4rev2");
 	}
-	return begin_login(upstream, output);
+	return upstream_begin_login(upstream, output);
 }
 
 /* A BYE while the backend still waits for credentials ends the dialogue. Behind the whole command
@@ -212,6 +117,9 @@ static enum upstream_verdict take_untagged(struct upstream *upstream, const stru
 	if (reply->status == REPLY_BYE) {
 		return take_bye(upstream, reply->rest);
 	}
+	if (upstream->step == STEP_STARTTLS) {
+		return UPSTREAM_MORE;
+	}
 	if (reply->status == REPLY_NONE && reply_is(reply->word, "CAPABILITY")) {
 		kept = take_capability(upstream, reply->rest);
 	} else if (reply->status == REPLY_OK && reply_is(reply->code, "CAPABILITY")) {
@@ -219,7 +127,7 @@ static enum upstream_verdict take_untagged(struct upstream *upstream, const stru
 	} else if (reply->status == REPLY_OK && reply_is(reply->code, "ALERT")) {
 		kept = upstream_keep_alert(upstream, reply->text);
 	}
-	return kept ? UPSTREAM_MORE : fail_memory(upstream, output);
+	return kept ? UPSTREAM_MORE : upstream_fail_memory(upstream, output);
 }
 
 /* READY as soon as every command of ours is answered: no reply to one may reach the client. */
@@ -235,7 +143,7 @@ static enum upstream_verdict end_identity(struct upstream *upstream, struct buff
 {
 	upstream->identity_tag[0] = '\0';
 	if (upstream->step == STEP_IDENTITY) {
-		send_login(upstream, output);
+		upstream_continue_login(upstream, output);
 	}
 	return settle(upstream);
 }
@@ -245,7 +153,7 @@ static enum upstream_verdict end_capability(struct upstream *upstream, const str
 {
 	upstream->capability_tag[0] = '\0';
 	if (reply_is(reply->code, "CAPABILITY") && !take_capability(upstream, reply->arguments)) {
-		return fail_memory(upstream, output);
+		return upstream_fail_memory(upstream, output);
 	}
 	if (upstream->step == STEP_LOGGED_IN) {
 		return settle(upstream);
@@ -254,7 +162,7 @@ static enum upstream_verdict end_capability(struct upstream *upstream, const str
 		return upstream_fail(upstream, &REFUSAL_SERVERBUG,
 				     "CAPABILITY names neither IMAP4rev1 nor IMAP4rev2");
 	}
-	return begin_login(upstream, output);
+	return upstream_begin_login(upstream, output);
 }
 
 static enum upstream_verdict end_login(struct upstream *upstream, const struct reply *reply,
@@ -263,17 +171,16 @@ static enum upstream_verdict end_login(struct upstream *upstream, const struct r
 	if (reply->status != REPLY_OK) {
 		return upstream_judge(upstream, reply);
 	}
-	if (upstream->step == STEP_CONTINUATION) {
-		return upstream_fail(upstream, &REFUSAL_SERVERBUG,
-				     "the backend said OK before it had the credentials");
+	if (!upstream_has_proven(upstream)) {
+		return UPSTREAM_FAILED;
 	}
 	upstream->login_tag[0] = '\0';
 	upstream->step = STEP_LOGGED_IN;
 	if (!upstream_keep_ok(upstream, reply)) {
-		return fail_memory(upstream, output);
+		return upstream_fail_memory(upstream, output);
 	}
 	if (upstream->settings.ask_capability && !upstream_knows_capability(upstream)) {
-		send_capability(upstream, output);
+		upstream_ask_capability(upstream, output);
 	}
 	return settle(upstream);
 }
@@ -288,6 +195,9 @@ static enum upstream_verdict fail_line(struct upstream *upstream, const char *wh
 static enum upstream_verdict take_tagged(struct upstream *upstream, const struct reply *reply,
 					 struct buffer *output)
 {
+	if (reply_has_tag(reply, upstream->starttls_tag)) {
+		return upstream_end_starttls(upstream, reply);
+	}
 	if (reply_has_tag(reply, upstream->identity_tag)) {
 		return end_identity(upstream, output);
 	}
@@ -312,10 +222,7 @@ static enum upstream_verdict take_line(struct upstream *upstream, struct buffer 
 	case REPLY_UNTAGGED:
 		return take_untagged(upstream, &reply, output);
 	case REPLY_CONTINUATION:
-		if (upstream->step == STEP_CONTINUATION) {
-			send_login(upstream, output);
-		}
-		return UPSTREAM_MORE;
+		return upstream_take_continuation(upstream, &reply, output);
 	case REPLY_TAGGED:
 		return take_tagged(upstream, &reply, output);
 	case REPLY_INVALID:
@@ -346,7 +253,7 @@ static enum upstream_verdict feed(struct upstream *upstream, struct buffer *inpu
 					     "login was answered",
 					     UPSTREAM_TOTAL_MAX);
 		case REPLY_NO_MEMORY:
-			return fail_memory(upstream, output);
+			return upstream_fail_memory(upstream, output);
 		}
 	}
 	return verdict;
@@ -367,12 +274,27 @@ struct upstream *upstream_new(const struct upstream_settings *settings)
 enum upstream_verdict upstream_feed(struct upstream *upstream, struct buffer *input,
 				    struct buffer *output)
 {
-	enum upstream_verdict verdict = feed(upstream, input, output);
+	bool was_challenged = upstream->step == STEP_CHALLENGE;
+	enum upstream_verdict verdict = UPSTREAM_MORE;
 
+	if (upstream->step != STEP_HANDSHAKE) {
+		verdict = feed(upstream, input, output);
+	}
+	if (upstream->step == STEP_HANDSHAKE && input->length > 0) {
+		verdict = upstream_fail_injected(upstream);
+	}
+	if (verdict == UPSTREAM_MORE && upstream->step == STEP_CHALLENGE && !was_challenged) {
+		verdict = UPSTREAM_CHALLENGE;
+	}
 	if (output->failed && verdict != UPSTREAM_FAILED) {
-		verdict = fail_memory(upstream, output);
+		verdict = upstream_fail_memory(upstream, output);
 	}
 	return verdict;
+}
+
+const struct capability_offer *upstream_offer(const struct upstream *upstream)
+{
+	return &upstream->offer;
 }
 
 bool upstream_greeted(const struct upstream *upstream)
@@ -384,9 +306,12 @@ enum upstream_verdict upstream_end(struct upstream *upstream)
 {
 	static const char *const when[] = {
 		[STEP_GREETING] = "before its greeting",
+		[STEP_STARTTLS] = "before it answered STARTTLS",
+		[STEP_HANDSHAKE] = "before TLS was on",
 		[STEP_CAPABILITY] = "before it named its capabilities",
 		[STEP_IDENTITY] = "before the login",
 		[STEP_CONTINUATION] = "in the middle of the login command",
+		[STEP_CHALLENGE] = "before its challenge was answered",
 		[STEP_REPLY] = "before it answered the login",
 		[STEP_LOGGED_IN] = "right after the login",
 	};
@@ -407,6 +332,8 @@ void upstream_free(struct upstream *upstream)
 		return;
 	}
 	reply_reader_done(&upstream->reader);
+	buffer_done(&upstream->challenge);
+	buffer_done(&upstream->response);
 	buffer_done(&upstream->ok);
 	buffer_done(&upstream->capability);
 	buffer_done(&upstream->alerts);

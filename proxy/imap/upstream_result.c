@@ -56,25 +56,35 @@ static bool repeats_part(struct reply_view text, const void *secret, size_t leng
 	return false;
 }
 
-/* Some servers repeat a command that they did not understand: look for the password as it is, as
- * LOGIN writes it, and as it stands in the message of PLAIN. */
-static bool repeats_password(const struct upstream *upstream, struct reply_view text)
+static bool repeats_buffer(struct reply_view text, const struct buffer *secret)
+{
+	return secret->failed || repeats_part(text, buffer_bytes(secret), secret->length);
+}
+
+/* Some servers repeat a command that they did not understand: look for the secret as it is, as
+ * LOGIN writes it, as it stands in the first message, and for the client's answer to a
+ * challenge. */
+static bool repeats_secret(const struct upstream *upstream, struct reply_view text)
 {
 	const struct credentials *credentials = upstream->settings.credentials;
-	const struct secret *password = &credentials->password;
 	struct buffer encoded = {0};
-	bool repeats = repeats_part(text, password->bytes, password->length);
+	const struct secret *secret;
+	bool repeats;
 
-	if (!repeats) {
-		sasl_plain_encode(&encoded, credentials);
-		repeats = encoded.failed ||
-			  repeats_part(text, buffer_bytes(&encoded), encoded.length);
+	if (credentials == NULL || credentials->secret.length == 0) {
+		return false;
 	}
-	if (!repeats && write_is_quotable(password->bytes, password->length)) {
+	secret = &credentials->secret;
+	repeats = repeats_part(text, secret->bytes, secret->length) ||
+		  repeats_buffer(text, &upstream->response);
+	if (!repeats) {
+		sasl_encode(&encoded, credentials);
+		repeats = repeats_buffer(text, &encoded);
+	}
+	if (!repeats && write_is_quotable(secret->bytes, secret->length)) {
 		buffer_truncate(&encoded, 0);
-		write_quoted(&encoded, password->bytes, password->length);
-		repeats = encoded.failed ||
-			  repeats_part(text, buffer_bytes(&encoded), encoded.length);
+		write_quoted(&encoded, secret->bytes, secret->length);
+		repeats = repeats_buffer(text, &encoded);
 	}
 	buffer_done(&encoded);
 	return repeats;
@@ -90,8 +100,8 @@ void upstream_quote(struct upstream *upstream, struct reply_view text)
 	if (text.length > UPSTREAM_TEXT_MAX) {
 		text.length = UPSTREAM_TEXT_MAX;
 	}
-	if (repeats_password(upstream, text)) {
-		snprintf(end, left, " (its text repeats the password)");
+	if (repeats_secret(upstream, text)) {
+		snprintf(end, left, " (its text repeats the secret)");
 		return;
 	}
 	text_append_printable(&printable, text.bytes, text.length, text.length);
@@ -142,11 +152,27 @@ static const struct judgement *judgement_of(struct reply_view code)
 	return &unknown;
 }
 
+/* The URL of a referral names a host behind the proxy. As a code it is looked at; a text that holds
+ * another one is not for the client either (C91). */
+static bool refers(struct reply_view text)
+{
+	static const char mark[] = "[REFERRAL";
+
+	for (size_t i = 0; i < text.length; i++) {
+		if (text_starts_nocase(text.bytes + i, text.length - i, mark)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void pass_on(struct upstream *upstream, const char *code, struct reply_view text)
 {
 	struct buffer printable = {0};
 
-	text_append_printable(&printable, text.bytes, text.length, UPSTREAM_TEXT_MAX);
+	if (!refers(text)) {
+		text_append_printable(&printable, text.bytes, text.length, UPSTREAM_TEXT_MAX);
+	}
 	snprintf(upstream->refusal_text, sizeof(upstream->refusal_text), "%.*s",
 		 (int)printable.length, (const char *)buffer_bytes(&printable));
 	if (printable.length == 0) {
@@ -211,7 +237,7 @@ bool upstream_keep_alert(struct upstream *upstream, struct reply_view text)
 {
 	struct buffer *alerts = &upstream->alerts;
 
-	if (upstream->alert_count == UPSTREAM_ALERTS_MAX || text.length == 0) {
+	if (upstream->alert_count == UPSTREAM_ALERTS_MAX || text.length == 0 || refers(text)) {
 		return true;
 	}
 	upstream->alert_count++;
@@ -225,10 +251,10 @@ bool upstream_keep_alert(struct upstream *upstream, struct reply_view text)
  * that ends the code too early. So does a text that would be read as a code. */
 bool upstream_keep_ok(struct upstream *upstream, const struct reply *reply)
 {
-	bool refers = reply_is(reply->code, "REFERRAL");
+	bool is_referral = refers(reply->rest);
 	bool lists = reply_is(reply->code, "CAPABILITY");
-	bool has_own_code = reply->code.length > 0 && !refers && !lists;
-	bool has_text = !refers && reply->text.length > 0 && reply->text.bytes[0] != '[';
+	bool has_own_code = reply->code.length > 0 && !is_referral && !lists;
+	bool has_text = !is_referral && reply->text.length > 0 && reply->text.bytes[0] != '[';
 
 	if (has_own_code) {
 		append_clean(&upstream->ok, reply->rest);

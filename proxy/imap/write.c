@@ -65,38 +65,83 @@ static bool append_argument(const struct write_offer *offer, struct buffer *out,
 	return true;
 }
 
-enum write_fault write_login_start(struct write_login *login, const struct credentials *credentials,
-				   const struct write_offer *offer)
+/* How a password is said: WRITE_FINE, and `authenticate` is set. */
+static enum write_fault choose_form(const struct credentials *credentials,
+				    const struct write_offer *offer, enum write_form form,
+				    bool *authenticate)
 {
-	const char *owner = credentials->owner;
-	const struct secret *password = &credentials->password;
+	bool plain = (offer->mechanisms & SASL_BIT(SASL_PLAIN)) != 0;
 
-	if (text_has_control(credentials->user, strlen(credentials->user)) ||
-	    (owner != NULL && text_has_control(owner, strlen(owner))) ||
-	    text_has_control(password->bytes, password->length)) {
-		return WRITE_CONTROL;
+	if (plain && form != WRITE_LOGIN) {
+		*authenticate = true;
+		return WRITE_FINE;
 	}
-	if (!offer->auth_plain && offer->login_disabled) {
+	if (offer->login_disabled || form == WRITE_PLAIN) {
 		return WRITE_LOGIN_DISABLED;
 	}
-	if (!offer->auth_plain && owner != NULL) {
-		return WRITE_OWNER;
+	*authenticate = false;
+	return credentials->owner == NULL ? WRITE_FINE : WRITE_OWNER;
+}
+
+static enum write_fault choose_mechanism(const struct credentials *credentials,
+					 const struct write_offer *offer, bool *authenticate)
+{
+	unsigned mechanism = SASL_BIT(credentials->mechanism);
+
+	if ((mechanism & offer->mechanisms & (SASL_TOKENS | SASL_EXCHANGES)) == 0) {
+		return WRITE_MECHANISM;
+	}
+	*authenticate = true;
+	return (mechanism & SASL_TOKENS) != 0 && credentials->owner != NULL ? WRITE_OWNER
+									    : WRITE_FINE;
+}
+
+static bool has_control(const struct credentials *credentials)
+{
+	const char *owner = credentials->owner;
+
+	return text_has_control(credentials->user, strlen(credentials->user)) ||
+	       (owner != NULL && text_has_control(owner, strlen(owner))) ||
+	       text_has_control(credentials->secret.bytes, credentials->secret.length);
+}
+
+enum write_fault write_login_start(struct write_login *login, const struct credentials *credentials,
+				   const struct write_offer *offer, enum write_form form)
+{
+	bool authenticate = false;
+	enum write_fault fault;
+
+	if (has_control(credentials)) {
+		return WRITE_CONTROL;
+	}
+	fault = credentials->mechanism == SASL_PLAIN
+			? choose_form(credentials, offer, form, &authenticate)
+			: choose_mechanism(credentials, offer, &authenticate);
+	if (fault != WRITE_FINE) {
+		return fault;
 	}
 	*login = (struct write_login){
 		.credentials = credentials,
 		.offer = *offer,
+		.authenticate = authenticate,
 		.step = WRITE_COMMAND,
 	};
 	return WRITE_FINE;
 }
 
+static bool has_initial_response(const struct write_login *login)
+{
+	return login->offer.sasl_ir &&
+	       login->credentials->secret.length <= WRITE_INITIAL_SECRET_MAX;
+}
+
 bool write_login_is_single(const struct write_login *login)
 {
 	const struct credentials *credentials = login->credentials;
-	const struct secret *password = &credentials->password;
+	const struct secret *password = &credentials->secret;
 
-	if (login->offer.auth_plain) {
-		return login->offer.sasl_ir;
+	if (login->authenticate) {
+		return has_initial_response(login);
 	}
 	return !must_wait(&login->offer, credentials->user, strlen(credentials->user)) &&
 	       !must_wait(&login->offer, password->bytes, password->length);
@@ -108,15 +153,16 @@ static enum write_step next_authenticate(const struct write_login *login, const 
 	enum write_step step = WRITE_DONE;
 
 	if (login->step == WRITE_COMMAND) {
-		buffer_printf(out, "%s AUTHENTICATE PLAIN", tag);
-		if (login->offer.sasl_ir) {
+		buffer_printf(out, "%s AUTHENTICATE %s", tag,
+			      sasl_name((enum sasl_mechanism)login->credentials->mechanism));
+		if (has_initial_response(login)) {
 			buffer_append_byte(out, ' ');
 		} else {
 			step = WRITE_MESSAGE;
 		}
 	}
 	if (step == WRITE_DONE) {
-		sasl_plain_encode(out, login->credentials);
+		sasl_encode(out, login->credentials);
 	}
 	buffer_append_text(out, "\r\n");
 	return step;
@@ -126,7 +172,7 @@ static enum write_step next_login(const struct write_login *login, const char *t
 				  struct buffer *out)
 {
 	const char *user = login->credentials->user;
-	const struct secret *password = &login->credentials->password;
+	const struct secret *password = &login->credentials->secret;
 	const struct write_offer *offer = &login->offer;
 
 	if (login->step == WRITE_COMMAND) {
@@ -152,7 +198,7 @@ static enum write_step next_login(const struct write_login *login, const char *t
 bool write_login_next(struct write_login *login, const char *tag, struct buffer *out)
 {
 	invariant(login->step != WRITE_DONE);
-	login->step = login->offer.auth_plain ? next_authenticate(login, tag, out)
-					      : next_login(login, tag, out);
+	login->step = login->authenticate ? next_authenticate(login, tag, out)
+					  : next_login(login, tag, out);
 	return login->step == WRITE_DONE;
 }

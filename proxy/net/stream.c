@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Streams: connecting, the TLS handshake, reading, writing, ending. TLS runs over a BIO of our own:
- * it reads through the worker's large buffer, and it never refuses a record, since what the socket
- * does not take is kept as spill. So a TLS write always succeeds whole, and nothing has to be
- * repeated.
+ * Streams: connecting, reading, writing, ending, and which events of the loop are wanted for it.
+ * The records of TLS are made in stream_tls.c, the bytes of both go through wire.c.
  */
 #include "net/stream.h"
 
@@ -14,62 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-
-#include "net/tls.h"
+#include "stream_internal.h"
 #include "wire_internal.h"
-
-#define RECORD_MAX 16384
-
-/* --- The BIO between BoringSSL and the wire ------------------------------------------------- */
-
-static int bio_read(BIO *bio, char *bytes, int size)
-{
-	struct stream *stream = BIO_get_data(bio);
-	size_t count = 0;
-
-	BIO_clear_retry_flags(bio);
-	switch (wire_read_through(stream, bytes, (size_t)size, &count)) {
-	case WIRE_BYTES:
-		return (int)count;
-	case WIRE_LATER:
-		BIO_set_retry_read(bio);
-		return -1;
-	case WIRE_END:
-		return 0;
-	default:
-		return -1;
-	}
-}
-
-static int bio_write(BIO *bio, const char *bytes, int length)
-{
-	BIO_clear_retry_flags(bio);
-	wire_seal(BIO_get_data(bio), bytes, (size_t)length);
-	return length;
-}
-
-static long bio_control(BIO *bio, int command, long number, void *pointer)
-{
-	(void)bio;
-	(void)number;
-	(void)pointer;
-	return command == BIO_CTRL_FLUSH ? 1 : 0;
-}
-
-static BIO_METHOD *make_bio_method(void)
-{
-	BIO_METHOD *method = BIO_meth_new(0, "gatepost stream");
-
-	if (method != NULL) {
-		BIO_meth_set_read(method, bio_read);
-		BIO_meth_set_write(method, bio_write);
-		BIO_meth_set_ctrl(method, bio_control);
-	}
-	return method;
-}
 
 bool stream_loop_init(struct stream_loop *shared, struct ev_loop *loop, unsigned keepalive_seconds)
 {
@@ -77,7 +21,7 @@ bool stream_loop_init(struct stream_loop *shared, struct ev_loop *loop, unsigned
 	shared->chunk = malloc(STREAM_CHUNK_MAX);
 	shared->cipher = malloc(STREAM_CHUNK_MAX);
 	shared->sealed = malloc(WIRE_SEALED_MAX);
-	shared->bio_method = make_bio_method();
+	shared->bio_method = stream_tls_method_new();
 	if (shared->chunk != NULL && shared->cipher != NULL && shared->sealed != NULL &&
 	    shared->bio_method != NULL) {
 		return true;
@@ -91,23 +35,15 @@ void stream_loop_done(struct stream_loop *shared)
 	free(shared->chunk);
 	free(shared->cipher);
 	free(shared->sealed);
-	BIO_meth_free(shared->bio_method);
+	stream_tls_method_free(shared->bio_method);
 	*shared = (struct stream_loop){0};
 }
 
 /* --- Which events are wanted ---------------------------------------------------------------- */
 
-/* What the owner has not been told and no socket will tell: bytes that TLS holds, or an end that it
- * met behind bytes which were read alone. */
-static bool tls_has_input(const struct stream *stream)
-{
-	return SSL_pending(stream->tls) > 0 ||
-	       (!stream->end_told && (SSL_get_shutdown(stream->tls) & SSL_RECEIVED_SHUTDOWN) != 0);
-}
-
 static bool has_input(const struct stream *stream)
 {
-	return wire_has_input(stream) || (stream->tls != NULL && tls_has_input(stream));
+	return wire_has_input(stream) || (stream->tls != NULL && stream_tls_has_input(stream));
 }
 
 /* Sending failed, but the owner will read on first: the failure waits for it. */
@@ -115,6 +51,15 @@ static bool failure_waits(const struct stream *stream)
 {
 	return stream->phase == STREAM_OPEN && stream->reads_out && !stream->reading &&
 	       !stream->end_told && stream->error_number != ENOMEM;
+}
+
+/* There is something to be done which no socket will tell. */
+static bool may_go_on(const struct stream *stream)
+{
+	if (stream->phase == STREAM_HANDSHAKE) {
+		return stream->spill_length == 0 && (stream->hello_due || wire_has_input(stream));
+	}
+	return stream->phase == STREAM_OPEN && stream->reading && has_input(stream);
 }
 
 static int wanted_events(const struct stream *stream)
@@ -158,7 +103,7 @@ static void update_watcher(struct stream *stream)
 		if (!failure_waits(stream)) {
 			ev_feed_event(loop, &stream->watcher, EV_WRITE);
 		}
-	} else if (stream->phase == STREAM_OPEN && stream->reading && has_input(stream)) {
+	} else if (may_go_on(stream)) {
 		ev_feed_event(loop, &stream->watcher, EV_CUSTOM);
 	}
 }
@@ -216,37 +161,23 @@ static void finish_connect(struct stream *stream)
 	become_open(stream);
 }
 
-/* What to say where the TLS library has no words. */
-static const char *handshake_ended_by(const struct stream *stream, int reason)
-{
-	if (stream->end_seen || reason == SSL_ERROR_ZERO_RETURN) {
-		return "the peer closed the connection";
-	}
-	return strerror(errno);
-}
-
 static void continue_handshake(struct stream *stream)
 {
 	struct error why = {0};
-	int outcome;
-	int reason;
 
-	ERR_clear_error();
-	errno = 0;
-	outcome = SSL_do_handshake(stream->tls);
-	if (outcome == 1) {
+	switch (stream_tls_shake(stream, &why)) {
+	case STREAM_TLS_OPEN:
 		become_open(stream);
-		return;
-	}
-	reason = SSL_get_error(stream->tls, outcome);
-	if (reason == SSL_ERROR_WANT_READ) {
+		break;
+	case STREAM_TLS_LATER:
 		wire_flush(stream);
-		return;
+		break;
+	case STREAM_TLS_FAILED:
+		wire_flush(stream); /* the alert that says why */
+		error_prefix(&why, "TLS handshake");
+		fail(stream, &why);
+		break;
 	}
-	tls_error_set(&why, handshake_ended_by(stream, reason));
-	wire_flush(stream); /* the alert that says why */
-	error_prefix(&why, "TLS handshake");
-	fail(stream, &why);
 }
 
 static void continue_sending(struct stream *stream)
@@ -347,23 +278,6 @@ static void begin(struct stream *stream, struct stream_loop *shared, int fd,
 	wire_open(stream, fd);
 }
 
-static bool begin_tls(struct stream *stream, SSL_CTX *context)
-{
-	BIO *bio = BIO_new(stream->shared->bio_method);
-
-	stream->tls = SSL_new(context);
-	if (bio == NULL || stream->tls == NULL) {
-		BIO_free(bio);
-		return false;
-	}
-	BIO_set_data(bio, stream);
-	BIO_set_init(bio, 1);
-	SSL_set_bio(stream->tls, bio, bio);
-	SSL_set_shed_handshake_config(stream->tls, 1);
-	SSL_set_accept_state(stream->tls);
-	return true;
-}
-
 bool stream_accept(struct stream *stream, struct stream_loop *shared, int fd,
 		   struct ssl_ctx_st *context, const struct stream_events *events)
 {
@@ -376,7 +290,7 @@ bool stream_accept(struct stream *stream, struct stream_loop *shared, int fd,
 		return true;
 	}
 	stream->phase = STREAM_HANDSHAKE;
-	if (!begin_tls(stream, context)) {
+	if (!stream_tls_serve(stream, context)) {
 		stream_close(stream);
 		return false;
 	}
@@ -422,14 +336,44 @@ bool stream_connect(struct stream *stream, struct stream_loop *shared,
 	return true;
 }
 
-/* --- Reading -------------------------------------------------------------------------------- */
+/* --- TLS on an open stream ------------------------------------------------------------------ */
 
-static enum stream_read_result end_of_input(struct stream *stream, enum stream_read_result result)
+/* What was written in the clear is before it in the spill, and leaves first. */
+static void begin_handshake(struct stream *stream)
 {
-	stream->reading = false; /* the end is reported once; the socket would repeat it for ever */
-	stream->end_told = true;
-	return result;
+	stream->phase = STREAM_HANDSHAKE;
+	if (stream->shared->current != stream) {
+		update_watcher(stream);
+	}
 }
+
+bool stream_start_tls(struct stream *stream, struct ssl_ctx_st *context, const void *early,
+		      size_t length)
+{
+	invariant(stream->phase == STREAM_OPEN && stream->tls == NULL && !stream->ending);
+	if (!stream_tls_serve(stream, context)) {
+		return false;
+	}
+	if (!wire_put_back(stream, early, length)) {
+		stream_tls_done(stream);
+		return false;
+	}
+	begin_handshake(stream);
+	return true;
+}
+
+bool stream_start_tls_client(struct stream *stream, const struct tls_peer *peer)
+{
+	invariant(stream->phase == STREAM_OPEN && stream->tls == NULL && !stream->ending);
+	if (!stream_tls_call(stream, peer)) {
+		return false;
+	}
+	stream->hello_due = true;
+	begin_handshake(stream);
+	return true;
+}
+
+/* --- Reading -------------------------------------------------------------------------------- */
 
 static enum stream_read_result read_plain(struct stream *stream, void *bytes, size_t size,
 					  size_t *count, struct error *error)
@@ -440,63 +384,26 @@ static enum stream_read_result read_plain(struct stream *stream, void *bytes, si
 	case WIRE_LATER:
 		return STREAM_READ_LATER;
 	case WIRE_END:
-		return end_of_input(stream, STREAM_READ_END);
+		return STREAM_READ_END;
 	default:
 		error_set(error, "%s", strerror(errno));
-		return end_of_input(stream, STREAM_READ_FAILED);
+		return STREAM_READ_FAILED;
 	}
-}
-
-static enum stream_read_result no_record(struct stream *stream, int outcome, struct error *error)
-{
-	int saved_errno = errno;
-
-	switch (SSL_get_error(stream->tls, outcome)) {
-	case SSL_ERROR_WANT_READ:
-		return STREAM_READ_LATER;
-	case SSL_ERROR_ZERO_RETURN:
-		return end_of_input(stream, STREAM_READ_END);
-	default:
-		if (stream->end_seen) {
-			ERR_clear_error();
-			error_set(error, "ended without close_notify");
-			return end_of_input(stream, STREAM_READ_TRUNCATED);
-		}
-		tls_error_set(error, strerror(saved_errno));
-		return end_of_input(stream, STREAM_READ_FAILED);
-	}
-}
-
-/* One record is at most 16 KiB; several are gathered, so that they go on in one system call. What
- * has gathered something does not go to the socket again: a reset would be told only once. */
-static enum stream_read_result read_tls(struct stream *stream, void *bytes, size_t size,
-					size_t *count, struct error *error)
-{
-	size_t filled = 0;
-
-	ERR_clear_error();
-	errno = 0;
-	while (filled < size && (filled == 0 || has_input(stream))) {
-		uint8_t *rest = (uint8_t *)bytes + filled;
-		int outcome = SSL_read(stream->tls, rest, (int)(size - filled));
-
-		if (outcome <= 0) {
-			if (filled > 0) {
-				break;
-			}
-			return no_record(stream, outcome, error);
-		}
-		filled += (size_t)outcome;
-	}
-	*count = filled;
-	return STREAM_READ_BYTES;
 }
 
 static enum stream_read_result read_either(struct stream *stream, void *bytes, size_t size,
 					   size_t *count, struct error *error)
 {
-	return stream->tls == NULL ? read_plain(stream, bytes, size, count, error)
-				   : read_tls(stream, bytes, size, count, error);
+	enum stream_read_result result =
+		stream->tls == NULL ? read_plain(stream, bytes, size, count, error)
+				    : stream_tls_read(stream, bytes, size, count, error);
+
+	if (result != STREAM_READ_BYTES && result != STREAM_READ_LATER) {
+		/* The end is reported once; the socket would repeat it for ever. */
+		stream->reading = false;
+		stream->end_told = true;
+	}
+	return result;
 }
 
 enum stream_read_result stream_read(struct stream *stream, void *bytes, size_t size, size_t *count,
@@ -532,29 +439,13 @@ void stream_set_reading(struct stream *stream, bool wanted)
 
 /* --- Writing and ending --------------------------------------------------------------------- */
 
-static void write_tls(struct stream *stream, const uint8_t *bytes, size_t length)
-{
-	ERR_clear_error();
-	while (length > 0 && stream->error_number == 0) {
-		size_t part = length < RECORD_MAX ? length : RECORD_MAX;
-
-		if (SSL_write(stream->tls, bytes, (int)part) <= 0) {
-			ERR_clear_error();
-			stream->error_number = EPROTO;
-			return;
-		}
-		bytes += part;
-		length -= part;
-	}
-}
-
 void stream_write(struct stream *stream, const void *bytes, size_t length)
 {
 	if (stream->phase != STREAM_OPEN || stream->ending || length == 0) {
 		return;
 	}
 	if (stream->tls != NULL) {
-		write_tls(stream, bytes, length);
+		stream_tls_write(stream, bytes, length);
 	} else {
 		wire_send(stream, bytes, length);
 	}
@@ -588,8 +479,7 @@ void stream_shutdown(struct stream *stream, enum stream_ending ending)
 	}
 	stream->ending = true;
 	if (stream->tls != NULL && ending == STREAM_ENDING_CLEAN) {
-		SSL_shutdown(stream->tls);
-		ERR_clear_error();
+		stream_tls_end(stream);
 		wire_flush(stream);
 	}
 	if (stream->spill_length > 0) {
@@ -606,8 +496,7 @@ void stream_close(struct stream *stream)
 		ev_io_stop(stream->shared->loop, &stream->watcher);
 		close(stream->watcher.fd);
 		stream->watcher.fd = -1;
-		SSL_free(stream->tls);
-		stream->tls = NULL;
+		stream_tls_done(stream);
 		wire_drop(stream);
 	}
 	stream->phase = STREAM_CLOSED;
@@ -647,27 +536,4 @@ void stream_peer(const struct stream *stream, struct addr *address)
 void stream_local(const struct stream *stream, struct addr *address)
 {
 	ask_socket(stream, ask_local, address);
-}
-
-const char *stream_tls_version(const struct stream *stream)
-{
-	return stream->tls != NULL ? SSL_get_version(stream->tls) : NULL;
-}
-
-const char *stream_tls_cipher(const struct stream *stream)
-{
-	bool chosen = stream->tls != NULL && SSL_get_current_cipher(stream->tls) != NULL;
-
-	return chosen ? SSL_get_cipher(stream->tls) : NULL;
-}
-
-const char *stream_tls_server_name(const struct stream *stream)
-{
-	return stream->tls != NULL ? SSL_get_servername(stream->tls, TLSEXT_NAMETYPE_host_name)
-				   : NULL;
-}
-
-bool stream_tls_resumed(const struct stream *stream)
-{
-	return stream->tls != NULL && SSL_session_reused(stream->tls) == 1;
 }

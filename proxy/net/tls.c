@@ -1,29 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * TLS towards clients: builds the immutable context that all workers share.
+ * TLS: the policy of every context, and what the library has to say.
  */
-#include "net/tls.h"
+#include "tls_internal.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 
 #include "core/config.h"
+#include "tls_policy_internal.h"
 
 #ifndef OPENSSL_IS_BORINGSSL
 #error "gatepost is built against BoringSSL; these headers are another library's"
 #endif
 
-/* TLS 1.2: RFC 9325 section 4.2. In brackets the client's order decides, which is how phones
- * without AES hardware get ChaCha20. TLS 1.3 suites are all good and not configurable. */
-static const char cipher_policy[] = "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]:"
-				    "[ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]:"
-				    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
-
-/* Sessions are resumed only by contexts that carry the same words (RFC 8446 section 8.1). */
-static const uint8_t session_context[] = "gatepost imap";
-
 static const uint8_t alpn_imap[] = "\x04imap";
+
+/* The library's own list without SHA-1 (RFC 9155), which it signs with for clients of TLS 1.2 that
+ * name no algorithms. */
+static const uint16_t signature_policy[] = {
+	SSL_SIGN_ED25519,          SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA256,
+	SSL_SIGN_RSA_PKCS1_SHA256, SSL_SIGN_ECDSA_SECP384R1_SHA384, SSL_SIGN_RSA_PSS_RSAE_SHA384,
+	SSL_SIGN_RSA_PKCS1_SHA384, SSL_SIGN_ECDSA_SECP521R1_SHA512, SSL_SIGN_RSA_PSS_RSAE_SHA512,
+	SSL_SIGN_RSA_PKCS1_SHA512,
+};
+
+bool tls_set_groups(struct ssl_ctx_st *context)
+{
+	bool set = SSL_CTX_set1_curves_list(context, "X25519MLKEM768:X25519:P-256:P-384") == 1;
+
+	if (!set) {
+		/* An older library, which does not know the first. */
+		ERR_clear_error();
+		set = SSL_CTX_set1_curves_list(context, "X25519:P-256:P-384") == 1;
+	}
+	return set;
+}
 
 /* The system's own error ("No such file or directory") is the first of several. One whose reason is
  * another part of the library ("PEM routines") tells people nothing. */
@@ -71,7 +83,22 @@ static int select_alpn(SSL *tls, const uint8_t **out, uint8_t *out_length, const
 	return SSL_TLSEXT_ERR_OK;
 }
 
-static bool set_policy(SSL_CTX *context, const struct config_tls_front *config)
+static bool ask_clients(SSL_CTX *context, const struct tls_clients *clients)
+{
+	STACK_OF(X509_NAME) *names = SSL_dup_CA_list(clients->names);
+
+	if (names == NULL) {
+		return false;
+	}
+	X509_STORE_up_ref(clients->authorities);
+	SSL_CTX_set_cert_store(context, clients->authorities);
+	SSL_CTX_set_client_CA_list(context, names);
+	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+	return true;
+}
+
+bool tls_policy_set(SSL_CTX *context, const struct config_tls_front *config,
+		    const struct tls_clients *clients)
 {
 	uint16_t lowest = config->min_version == CONFIG_TLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
 
@@ -84,73 +111,10 @@ static bool set_policy(SSL_CTX *context, const struct config_tls_front *config)
 	}
 	return SSL_CTX_set_min_proto_version(context, lowest) &&
 	       SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) &&
-	       SSL_CTX_set_strict_cipher_list(context, cipher_policy) &&
+	       SSL_CTX_set_strict_cipher_list(context, TLS_CIPHER_POLICY) &&
+	       tls_set_groups(context) &&
+	       SSL_CTX_set_signing_algorithm_prefs(context, signature_policy,
+						   array_length(signature_policy)) &&
 	       SSL_CTX_set_num_tickets(context, 1) &&
-	       SSL_CTX_set_session_id_context(context, session_context,
-					      sizeof(session_context) - 1);
-}
-
-static enum tls_load load_certificate(SSL_CTX *context,
-				      const struct config_certificate *certificate,
-				      struct error *error)
-{
-	if (!SSL_CTX_use_certificate_chain_file(context, certificate->chain)) {
-		tls_error_set(error, "not a PEM certificate chain");
-		error_prefix(error, certificate->chain);
-		return TLS_BAD_CHAIN;
-	}
-	if (!SSL_CTX_use_PrivateKey_file(context, certificate->key, SSL_FILETYPE_PEM)) {
-		int reason = ERR_GET_REASON(ERR_peek_last_error());
-		bool mismatch =
-			reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH;
-
-		tls_error_set(error, "not a PEM private key");
-		if (mismatch) {
-			error_set(error, "this key does not belong to the certificate %s",
-				  certificate->chain);
-		}
-		error_prefix(error, certificate->key);
-		return TLS_BAD_KEY;
-	}
-	return TLS_LOADED;
-}
-
-enum tls_load tls_check_certificate(const struct config_certificate *certificate,
-				    struct error *error)
-{
-	SSL_CTX *context = SSL_CTX_new(TLS_method());
-	enum tls_load outcome;
-
-	if (context == NULL) {
-		error_set(error, "out of memory");
-		return TLS_BAD_CHAIN;
-	}
-	ERR_clear_error();
-	outcome = load_certificate(context, certificate, error);
-	SSL_CTX_free(context);
-	return outcome;
-}
-
-struct ssl_ctx_st *tls_context_new(const struct config_tls_front *config, struct error *error)
-{
-	SSL_CTX *context;
-
-	invariant(config->certificate_count == 1);
-	ERR_clear_error();
-	context = SSL_CTX_new(TLS_method());
-	if (context == NULL || !set_policy(context, config)) {
-		tls_error_set(error, "cannot set up TLS");
-		tls_context_free(context);
-		return NULL;
-	}
-	if (load_certificate(context, &config->certificates[0], error) != TLS_LOADED) {
-		tls_context_free(context);
-		return NULL;
-	}
-	return context;
-}
-
-void tls_context_free(struct ssl_ctx_st *context)
-{
-	SSL_CTX_free(context);
+	       (clients->authorities == NULL || ask_clients(context, clients));
 }

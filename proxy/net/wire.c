@@ -253,26 +253,42 @@ enum wire_result wire_read_through(struct stream *stream, void *bytes, size_t si
 	return WIRE_BYTES;
 }
 
+bool wire_put_back(struct stream *stream, const void *bytes, size_t length)
+{
+	invariant(!wire_has_input(stream));
+	if (length == 0) {
+		return true;
+	}
+	stream->held = length <= UINT32_MAX ? malloc(length) : NULL;
+	if (stream->held == NULL) {
+		return false;
+	}
+	memcpy(stream->held, bytes, length);
+	stream->held_start = 0;
+	stream->held_length = (uint32_t)length;
+	return true;
+}
+
 bool wire_hold(struct stream *stream)
 {
 	struct stream_loop *shared = stream->shared;
-	uint8_t *block;
 
 	if (shared->reading != stream) {
 		return true;
 	}
-	invariant(stream->held_length == 0);
-	block = malloc(shared->cipher_length);
 	shared->reading = NULL;
-	if (block == NULL) {
+	if (!wire_put_back(stream, shared->cipher + shared->cipher_start, shared->cipher_length)) {
 		stream->error_number = ENOMEM;
 		return false;
 	}
-	memcpy(block, shared->cipher + shared->cipher_start, shared->cipher_length);
-	stream->held = block;
-	stream->held_start = 0;
-	stream->held_length = (uint32_t)shared->cipher_length;
 	return true;
+}
+
+bool wire_is_waiting(const struct stream *stream)
+{
+	uint8_t byte;
+
+	return recv(stream->watcher.fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 bool wire_has_input(const struct stream *stream)

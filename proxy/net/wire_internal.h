@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The socket's half of a stream: sending and receiving wire bytes, TLS or not, and the two blocks
- * that keep what cannot go on yet. Shared by wire.c and stream.c only.
+ * that keep what cannot go on yet. Shared by wire.c and stream*.c only.
  */
 #ifndef GATEPOST_NET_WIRE_INTERNAL_H
 #define GATEPOST_NET_WIRE_INTERNAL_H
@@ -44,6 +44,13 @@ enum wire_result wire_read_through(struct stream *stream, void *bytes, size_t si
 /* wire_hold moves what is left of `stream` in the worker's buffer to a block of its own, so that
  * another stream may use the buffer. False when memory ran out. */
 bool wire_hold(struct stream *stream);
+
+/* wire_put_back keeps bytes that were received before, so that wire_read_through gives them first.
+ * Nothing else may wait in the process. False when memory ran out. */
+bool wire_put_back(struct stream *stream, const void *bytes, size_t length);
+
+/* wire_is_waiting tells whether the socket has bytes that nobody has received. */
+bool wire_is_waiting(const struct stream *stream);
 
 /* wire_has_input tells whether received bytes wait in the process. */
 bool wire_has_input(const struct stream *stream);

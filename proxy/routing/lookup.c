@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/template.h"
+
 bool lookup_init(struct lookup *lookup, const char *template, struct error *error)
 {
 	struct lookup made = {.text = strdup(template)};
@@ -40,61 +42,12 @@ bool lookup_init(struct lookup *lookup, const char *template, struct error *erro
 	return true;
 }
 
-struct placeholder {
-	const char *name;
-	const char *value;
-	size_t length;
-};
-
-#define PLACEHOLDERS 3
-
-static void set_placeholders(struct placeholder placeholders[PLACEHOLDERS], const char *user)
-{
-	size_t length = strlen(user);
-	const char *at = strrchr(user, '@');
-	size_t local_length = at != NULL ? (size_t)(at - user) : length;
-	const char *domain = at != NULL ? at + 1 : user + length;
-
-	placeholders[0] = (struct placeholder){"{user}", user, length};
-	placeholders[1] = (struct placeholder){"{local}", user, local_length};
-	placeholders[2] = (struct placeholder){"{domain}", domain, strlen(domain)};
-}
-
-/* The placeholder that `text` begins with, or NULL. */
-static const struct placeholder *find_placeholder(const struct placeholder *placeholders,
-						  const char *text)
-{
-	for (size_t i = 0; i < PLACEHOLDERS; i++) {
-		if (strncmp(text, placeholders[i].name, strlen(placeholders[i].name)) == 0) {
-			return &placeholders[i];
-		}
-	}
-	return NULL;
-}
-
-static void expand_word(struct buffer *out, const struct placeholder *placeholders,
-			const char *word)
-{
-	while (*word != '\0') {
-		const struct placeholder *found = find_placeholder(placeholders, word);
-
-		if (found != NULL) {
-			buffer_append(out, found->value, found->length);
-			word += strlen(found->name);
-		} else {
-			buffer_append_byte(out, (unsigned char)*word++);
-		}
-	}
-}
-
 bool lookup_expand(const struct lookup *lookup, const char *user, struct lookup_command *command)
 {
-	struct placeholder placeholders[PLACEHOLDERS];
 	size_t offset = 0;
 
-	set_placeholders(placeholders, user);
 	for (size_t i = 0; i < lookup->word_count; i++) {
-		expand_word(&command->bytes, placeholders, lookup->words[i]);
+		template_expand(&command->bytes, lookup->words[i], user);
 		command->lengths[i] = command->bytes.length - offset;
 		offset = command->bytes.length;
 	}

@@ -17,10 +17,13 @@
 #include "core/log.h"
 #include "core/log_bound.h"
 #include "core/metrics.h"
+#include "imap/capability.h"
 #include "lookup_internal.h"
 #include "net/timeouts.h"
+#include "prober_internal.h"
 #include "route_value_internal.h"
 #include "routing/backend.h"
+#include "url_backends_internal.h"
 
 struct known_backend {
 	struct backend *backend;
@@ -32,6 +35,11 @@ struct router {
 	struct metrics *metrics;
 	struct known_backend *backends; /* in the order of config->backends */
 	struct known_backend *by_name;
+	struct url_backends by_url;
+	struct tls_client *url_tls_client;
+	struct capability_offer offer; /* of all together */
+	bool offer_is_configured;      /* it comes from backends of the configuration */
+	struct prober prober;
 	struct lookup lookup; /* empty when the source is static */
 	struct redis *redis;  /* NULL when the source is static */
 	struct log_bound warnings;
@@ -45,9 +53,13 @@ bool route_normalise(const struct config *config, const char *user, char key[ROU
 
 /* --- Answering ------------------------------------------------------------------------------ */
 
-static void answer_found(struct route_query *query, struct backend *backend)
+static void answer_found(struct route_query *query, struct backend *backend, const char *mailbox)
 {
-	struct route_answer answer = {.result = ROUTE_FOUND, .backend = backend};
+	struct route_answer answer = {
+		.result = ROUTE_FOUND,
+		.backend = backend,
+		.mailbox = mailbox,
+	};
 
 	query->callback(query, &answer);
 }
@@ -81,47 +93,53 @@ static void warn_of_value(struct router *router, const char *why)
 
 /* --- What the directory said ---------------------------------------------------------------- */
 
-/* One reference for the caller; NULL, and `error`, when the value names no backend. */
-static struct backend *backend_of_value(struct router *router, const char *text, size_t length,
-					struct error *error)
+/* The reason why a value names no backend. */
+static const char *find_by_name(struct router *router, const char *name, struct backend **backend)
 {
-	struct route_value value = {0};
-	struct backend *backend = NULL;
+	struct known_backend *known;
 
-	if (!route_value_parse(&value, text, length, error)) {
-		return NULL;
+	HASH_FIND_STR(router->by_name, name, known);
+	if (known == NULL) {
+		return "neither a backend's name nor imap://host[:port] or imaps://host[:port]";
 	}
-	if (value.address.kind != ENDPOINT_NONE) {
-		backend = backend_new_at(&value.address);
-		if (backend == NULL) {
-			error_set(error, "out of memory");
-		}
-	} else {
-		struct known_backend *known;
+	*backend = backend_ref(known->backend);
+	return NULL;
+}
 
-		HASH_FIND_STR(router->by_name, value.name, known);
-		if (known != NULL) {
-			backend = backend_ref(known->backend);
-		} else {
-			route_value_refuse(error, text, length,
-					   "neither a backend's name nor imap://host[:port]");
-		}
+static const char *find_by_url(struct router *router, const struct route_value *value,
+			       struct backend **backend)
+{
+	if (value->tls != CONFIG_TLS_NONE && router->url_tls_client == NULL) {
+		return "there are no authorities to verify its certificate by (routing.url_ca)";
 	}
-	route_value_done(&value);
-	return backend;
+	*backend = url_backends_get(&router->by_url, &value->address, value->tls,
+				    router->url_tls_client);
+	return *backend == NULL ? "out of memory" : NULL;
 }
 
 static void handle_value(struct route_query *query, const char *text, size_t length)
 {
+	struct router *router = query->router;
+	struct route_value value = {0};
+	struct backend *backend = NULL;
 	struct error why = {0};
-	struct backend *backend = backend_of_value(query->router, text, length, &why);
 
+	if (route_value_parse(&value, text, length, &why)) {
+		const char *reason = value.address.kind == ENDPOINT_NONE
+					     ? find_by_name(router, value.name, &backend)
+					     : find_by_url(router, &value, &backend);
+
+		if (reason != NULL) {
+			route_value_refuse(&why, text, length, reason);
+		}
+	}
 	if (backend != NULL) {
-		answer_found(query, backend);
+		answer_found(query, backend, value.mailbox[0] != '\0' ? value.mailbox : NULL);
 	} else {
-		warn_of_value(query->router, why.text);
+		warn_of_value(router, why.text);
 		answer_unavailable(query, why.text);
 	}
+	route_value_done(&value);
 }
 
 static void handle_failure(struct route_query *query, const char *text)
@@ -184,7 +202,7 @@ void route_ask(struct router *router, struct route_query *query, const char *use
 	known = config_find_user(router->config, key);
 	if (known < router->config->backend_count) {
 		metrics_count(router->metrics, METRIC_LOOKUPS_STATIC);
-		answer_found(query, backend_ref(router->backends[known].backend));
+		answer_found(query, backend_ref(router->backends[known].backend), NULL);
 	} else if (router->redis != NULL) {
 		ask_redis(router, query, key);
 	} else {
@@ -197,10 +215,76 @@ void route_cancel(struct route_query *query)
 	redis_cancel(&query->question);
 }
 
+/* --- What backends offer -------------------------------------------------------------------- */
+
+static bool is_configured(const struct router *router, const struct backend *backend)
+{
+	const struct known_backend *known;
+
+	HASH_FIND_STR(router->by_name, backend->name, known);
+	return known != NULL && known->backend == backend;
+}
+
+static void compute_offer(struct router *router)
+{
+	struct capability_offer common = {0};
+
+	for (size_t i = 0; i < router->config->backend_count; i++) {
+		capability_offer_meet(&common, &router->backends[i].backend->offer);
+	}
+	router->offer_is_configured = common.known;
+	if (!common.known) {
+		url_backends_meet(&router->by_url, &common);
+	}
+	router->offer = common;
+}
+
+/* A backend that is new can only take away, which is cheap; the whole is made again where something
+ * may come back. */
+void route_learn(struct router *router, struct backend *backend,
+		 const struct capability_offer *offer)
+{
+	bool was_known = backend->offer.known;
+	bool configured = is_configured(router, backend);
+
+	if (!backend_learn(backend, offer)) {
+		return;
+	}
+	if (was_known || (configured && !router->offer_is_configured)) {
+		compute_offer(router);
+	}
+	if (configured || !router->offer_is_configured) {
+		capability_offer_meet(&router->offer, &backend->offer);
+	}
+}
+
+const struct capability_offer *route_offer(const struct router *router)
+{
+	return &router->offer;
+}
+
+static void on_learnt(struct prober *prober, struct backend *backend,
+		      const struct capability_offer *offer)
+{
+	route_learn(container_of(prober, struct router, prober), backend, offer);
+}
+
+void router_start_probes(struct router *router)
+{
+	prober_start(&router->prober);
+}
+
+void router_stop_probes(struct router *router)
+{
+	prober_stop(&router->prober);
+}
+
 /* --- Building ------------------------------------------------------------------------------- */
 
-static bool add_backends(struct router *router, struct error *error)
+static bool add_backends(struct router *router, const struct router_settings *settings,
+			 struct error *error)
 {
+	struct tls_client *const *tls_clients = settings->tls_clients;
 	const struct config *config = router->config;
 
 	router->backends = calloc(config->backend_count + 1, sizeof(router->backends[0]));
@@ -210,13 +294,34 @@ static bool add_backends(struct router *router, struct error *error)
 	for (size_t i = 0; i < config->backend_count; i++) {
 		struct known_backend *known = &router->backends[i];
 
-		known->backend = backend_new(&config->backends[i]);
+		known->backend = backend_new(&config->backends[i],
+					     tls_clients != NULL ? tls_clients[i] : NULL);
 		if (known->backend == NULL) {
 			return error_set(error, "out of memory");
 		}
 		HASH_ADD_KEYPTR(hh, router->by_name, known->backend->name,
 				strlen(known->backend->name), known);
 		if (known->hh.tbl == NULL) {
+			return error_set(error, "out of memory");
+		}
+	}
+	return true;
+}
+
+static bool make_prober(struct router *router, const struct router_settings *settings,
+			struct error *error)
+{
+	struct prober_settings prober_settings = {
+		.house = {settings->shared, settings->timeouts, settings->resolver,
+			  settings->metrics},
+		.pace = {PROBER_SPREAD_MS, PROBER_RETRY_MS, PROBER_RETRY_MAX_MS, PROBER_AGAIN_MS},
+		.learnt = on_learnt,
+	};
+
+	prober_init(&router->prober, &prober_settings);
+	for (size_t i = 0; i < router->config->backend_count; i++) {
+		if (router->config->backends[i].probe &&
+		    !prober_add(&router->prober, router->backends[i].backend)) {
 			return error_set(error, "out of memory");
 		}
 	}
@@ -250,7 +355,8 @@ struct router *router_new(const struct router_settings *settings, struct error *
 	}
 	router->config = config_ref(settings->config);
 	router->metrics = settings->metrics;
-	valid = add_backends(router, error);
+	router->url_tls_client = settings->url_tls_client;
+	valid = add_backends(router, settings, error) && make_prober(router, settings, error);
 	if (valid && routing->source == CONFIG_SOURCE_REDIS) {
 		valid = lookup_init(&router->lookup, routing->lookup, error) &&
 			connect_redis(router, settings, error);
@@ -267,8 +373,10 @@ void router_free(struct router *router)
 	if (router == NULL) {
 		return;
 	}
+	prober_done(&router->prober);
 	redis_free(router->redis);
 	lookup_done(&router->lookup);
+	url_backends_done(&router->by_url);
 	HASH_CLEAR(hh, router->by_name);
 	for (size_t i = 0; router->backends != NULL && i < router->config->backend_count; i++) {
 		backend_unref(router->backends[i].backend);

@@ -10,8 +10,21 @@
 #include "base/buffer.h"
 #include "base/text.h"
 
-#define SCHEME       "imap://"
-#define DEFAULT_PORT 143
+#define SCHEME     "imap://"
+#define SCHEME_TLS "imaps://"
+#define PORT       143
+#define PORT_TLS   993
+
+/* What may stand in the options as it is (RFC 3986 section 3.4: query), '&' between them. */
+#define QUERY_CHARACTERS                                                                           \
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"                           \
+	"-._~!$&'()*+,;=:@/?%"
+
+/* struct options: what is written behind each '=', NULL where the option is not written. */
+struct options {
+	char *user;
+	char *tls;
+};
 
 bool route_value_refuse(struct error *error, const char *text, size_t length, const char *reason)
 {
@@ -39,62 +52,207 @@ static bool ends_in_number(const char *host)
 	return strspn(label, "0123456789") >= length - (size_t)(label - host);
 }
 
-static bool parse_authority(struct endpoint *address, const char *authority, struct error *why)
+static bool parse_authority(struct endpoint *address, const char *authority, uint16_t port,
+			    struct error *why)
 {
 	struct endpoint parsed = {0};
 
-	if (strcmp(authority, "unix") == 0 || strncmp(authority, "unix:", 5) == 0) {
+	if (text_equal_nocase(authority, strcspn(authority, ":"), "unix")) {
 		return error_set(why, "a URL names a host, and \"unix\" would be read as a socket");
 	}
-	if (!endpoint_parse(&parsed, authority, DEFAULT_PORT, why)) {
+	if (!endpoint_parse(&parsed, authority, port, why)) {
 		return false;
 	}
 	if (parsed.kind == ENDPOINT_NAME && ends_in_number(parsed.name)) {
 		endpoint_done(&parsed);
 		return error_set(why, "its host is neither an IP address nor a host name");
 	}
+	text_lower(parsed.name);
 	*address = parsed;
 	return true;
 }
 
-static bool is_ascii(const char *text, size_t length)
+/* --- Options -------------------------------------------------------------------------------- */
+
+static bool take_option(struct options *options, char *option, struct error *why)
 {
-	for (size_t i = 0; i < length; i++) {
-		if ((unsigned char)text[i] >= 0x80) {
+	static const char *const names[] = {"user=", "tls="};
+	char **const places[] = {&options->user, &options->tls};
+
+	for (size_t i = 0; i < array_length(names); i++) {
+		size_t length = strlen(names[i]);
+
+		if (strncmp(option, names[i], length) != 0) {
+			continue;
+		}
+		if (*places[i] != NULL) {
+			return error_set(why, "%s stands there twice", names[i]);
+		}
+		*places[i] = option + length;
+		return true;
+	}
+	return error_set(why, "\"%.32s\" is no option: there are user= and tls=", option);
+}
+
+/* Cuts `text` at its first '?' and reads what stands behind it. */
+static bool cut_options(struct options *options, char *text, struct error *why)
+{
+	char *rest = strchr(text, '?');
+
+	if (rest == NULL) {
+		return true;
+	}
+	*rest++ = '\0';
+	if (rest[strspn(rest, QUERY_CHARACTERS)] != '\0') {
+		return error_set(why, "what is no plain character of a URL is written as %%XX");
+	}
+	while (rest != NULL) {
+		char *option = strsep(&rest, "&");
+
+		if (!take_option(options, option, why)) {
 			return false;
 		}
 	}
 	return true;
 }
 
-static bool parse_url(struct route_value *value, const char *text, size_t length,
-		      struct error *error)
+static int hexadecimal(char digit)
 {
-	char authority[ROUTE_VALUE_MAX + 1];
-	int authority_length = (int)(length - strlen(SCHEME));
-	struct error why = {0};
+	static const char digits[] = "0123456789abcdef";
+	const char *at = memchr(digits, text_fold((uint8_t)digit), sizeof(digits) - 1);
 
-	if (!is_ascii(text, length)) {
-		return route_value_refuse(error, text, length, "a URL is written in ASCII");
+	return at != NULL ? (int)(at - digits) : -1;
+}
+
+/* Decodes in place; the NUL moves to the front too. False when a '%' stands without two digits. */
+static bool decode(char *text, size_t *length)
+{
+	char *out = text;
+
+	for (const char *at = text; *at != '\0'; at++) {
+		if (*at != '%') {
+			*out++ = *at;
+			continue;
+		}
+		/* A NUL is no digit, so nothing behind it is looked at. */
+		if (hexadecimal(at[1]) < 0 || hexadecimal(at[2]) < 0) {
+			return false;
+		}
+		*out++ = (char)(hexadecimal(at[1]) * 16 + hexadecimal(at[2]));
+		at += 2;
 	}
-	snprintf(authority, sizeof(authority), "%.*s", authority_length, text + strlen(SCHEME));
-	if (authority_length > 0 && authority[authority_length - 1] == '/') {
-		authority[authority_length - 1] = '\0';
-	}
-	if (strpbrk(authority, "/?#@") != NULL) {
-		return route_value_refuse(error, text, length,
-					  "no user, path or option may stand in it");
-	}
-	if (!parse_authority(&value->address, authority, &why)) {
-		return route_value_refuse(error, text, length, why.text);
-	}
-	value->name[0] = '\0';
+	*out = '\0';
+	*length = (size_t)(out - text);
 	return true;
+}
+
+static bool read_mailbox(struct route_value *value, char *user, struct error *why)
+{
+	size_t length = 0;
+
+	if (user == NULL) {
+		return true;
+	}
+	if (!decode(user, &length)) {
+		return error_set(why, "behind %% stand two hexadecimal digits");
+	}
+	if (length == 0 || length > ROUTE_MAILBOX_MAX) {
+		return error_set(why, "a user is 1 to %d octets long", ROUTE_MAILBOX_MAX);
+	}
+	if (text_has_control(user, length) || !text_is_utf8(user, length)) {
+		return error_set(why, "a user is UTF-8 without control characters");
+	}
+	memcpy(value->mailbox, user, length + 1);
+	return true;
+}
+
+static bool read_tls(struct route_value *value, const char *word, bool scheme_has_tls,
+		     struct error *why)
+{
+	value->tls = scheme_has_tls ? CONFIG_TLS_IMPLICIT : CONFIG_TLS_NONE;
+	if (word == NULL) {
+		return true;
+	}
+	if (strcmp(word, "implicit") == 0) {
+		value->tls = CONFIG_TLS_IMPLICIT;
+	} else if (strcmp(word, "starttls") != 0 && strcmp(word, "none") != 0) {
+		return error_set(why, "tls is none, starttls or implicit");
+	} else if (scheme_has_tls) {
+		return error_set(why, "imaps is TLS from the first byte");
+	} else if (strcmp(word, "starttls") == 0) {
+		value->tls = CONFIG_TLS_STARTTLS;
+	}
+	return true;
+}
+
+/* --- The two kinds -------------------------------------------------------------------------- */
+
+static bool is_ascii(const char *text)
+{
+	while (*text != '\0' && (unsigned char)*text < 0x80) {
+		text++;
+	}
+	return *text == '\0';
+}
+
+/* `text` has lost its options. */
+static bool read_url(struct route_value *value, char *text, const struct options *options,
+		     struct error *why)
+{
+	bool has_tls = text_starts_nocase(text, strlen(text), SCHEME_TLS);
+	char *authority = text + strlen(has_tls ? SCHEME_TLS : SCHEME);
+	size_t length = strlen(authority);
+
+	if (!is_ascii(authority)) {
+		return error_set(why, "a URL is written in ASCII");
+	}
+	if (length > 0 && authority[length - 1] == '/') {
+		authority[length - 1] = '\0';
+	}
+	if (strpbrk(authority, "/#@") != NULL) {
+		return error_set(why, "no user, path or fragment may stand in it");
+	}
+	return read_tls(value, options->tls, has_tls, why) &&
+	       parse_authority(&value->address, authority,
+			       value->tls == CONFIG_TLS_IMPLICIT ? PORT_TLS : PORT, why);
+}
+
+static bool read_name(struct route_value *value, const char *text, const struct options *options,
+		      struct error *why)
+{
+	if (text[0] == '\0') {
+		return error_set(why, "it names no backend");
+	}
+	if (options->tls != NULL) {
+		return error_set(why, "the configuration says whether a backend has TLS");
+	}
+	memcpy(value->name, text, strlen(text) + 1);
+	return true;
+}
+
+static bool is_url(const char *text)
+{
+	return text_starts_nocase(text, strlen(text), SCHEME) ||
+	       text_starts_nocase(text, strlen(text), SCHEME_TLS);
+}
+
+/* `text` is a copy that may be cut up. */
+static bool read_value(struct route_value *value, char *text, struct error *why)
+{
+	struct options options = {0};
+
+	return cut_options(&options, text, why) && read_mailbox(value, options.user, why) &&
+	       (is_url(text) ? read_url(value, text, &options, why)
+			     : read_name(value, text, &options, why));
 }
 
 bool route_value_parse(struct route_value *value, const char *text, size_t length,
 		       struct error *error)
 {
+	char copy[ROUTE_VALUE_MAX + 1];
+	struct route_value parsed = {0};
+	struct error why = {0};
+
 	if (length == 0) {
 		return error_set(error, "the route is empty");
 	}
@@ -105,11 +263,12 @@ bool route_value_parse(struct route_value *value, const char *text, size_t lengt
 		return route_value_refuse(error, text, length,
 					  "it holds a space or a control character");
 	}
-	*value = (struct route_value){0};
-	if (text_starts_nocase(text, length, SCHEME)) {
-		return parse_url(value, text, length, error);
+	memcpy(copy, text, length);
+	copy[length] = '\0';
+	if (!read_value(&parsed, copy, &why)) {
+		return route_value_refuse(error, text, length, why.text);
 	}
-	memcpy(value->name, text, length);
+	*value = parsed;
 	return true;
 }
 

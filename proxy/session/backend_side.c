@@ -1,34 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The backend's side of a session before the hand-off: names to addresses, addresses in turn,
- * the upstream dialogue, and the hand-off itself.
+ * The way to the backend: what the login is presented as there, names to addresses, addresses in
+ * turn, the PROXY header, and TLS. What is said then is in backend_login.c.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "core/metrics.h"
-#include "imap/credentials.h"
+#include "imap/presentation.h"
+#include "net/proxy_header.h"
 #include "routing/backend.h"
 #include "session_internal.h"
-
-/* Bytes that one read takes from a backend before the hand-off. */
-#define DIALOGUE_READ 4096
 
 static const struct stream_events backend_side_events;
 
 static void fail(struct session *session, const char *why)
 {
-	client_side_fail(session, &REFUSAL_UNAVAILABLE, why);
+	client_login_fail(session, &REFUSAL_UNAVAILABLE, why);
 }
 
 /* Logins would go round for ever. */
 static void fail_loop(struct session *session)
 {
-	client_side_fail(session, &REFUSAL_SERVERBUG, "the route leads back to this proxy");
+	client_login_fail(session, &REFUSAL_SERVERBUG, "the route leads back to this proxy");
 }
 
-/* The deadline of a step that may take so long, but not longer than the login as a whole. */
-static uint64_t step_deadline(const struct session *session, uint64_t milliseconds)
+uint64_t backend_side_deadline(const struct session *session, uint64_t milliseconds)
 {
 	uint64_t step_ms = session_after(milliseconds);
 	uint64_t login_ms = session_login_deadline(session);
@@ -41,7 +37,7 @@ static uint64_t step_deadline(const struct session *session, uint64_t millisecon
 static bool begin_connect(struct session *session, const struct stream_target *target)
 {
 	session_enter(session, SESSION_CONNECTING,
-		      step_deadline(session, session->backend->connect_timeout_ms));
+		      backend_side_deadline(session, session->backend->connect_timeout_ms));
 	return stream_connect(&session->upstream, session->set->house.shared, target,
 			      &backend_side_events, &session->login->last_failure);
 }
@@ -102,12 +98,11 @@ static void on_resolved(struct resolver_query *query, const struct addr *address
 	connect_next(login->session);
 }
 
-void backend_side_enter(struct session *session, struct backend *backend)
+static void find(struct session *session)
 {
 	struct login *login = session->login;
-	const struct endpoint *endpoint = &backend->address;
+	const struct endpoint *endpoint = &session->backend->address;
 
-	session->backend = backend;
 	login->address_next = 0;
 	login->address_count = 0;
 	switch (endpoint->kind) {
@@ -118,7 +113,7 @@ void backend_side_enter(struct session *session, struct backend *backend)
 		break;
 	case ENDPOINT_NAME:
 		session_enter(session, SESSION_CONNECTING,
-			      step_deadline(session, backend->connect_timeout_ms));
+			      backend_side_deadline(session, session->backend->connect_timeout_ms));
 		resolver_ask(session->set->house.resolver, &login->resolve, endpoint->name,
 			     endpoint->port, on_resolved);
 		break;
@@ -130,24 +125,56 @@ void backend_side_enter(struct session *session, struct backend *backend)
 	}
 }
 
+void backend_side_enter(struct session *session, struct backend *backend)
+{
+	struct login *login = session->login;
+	struct presentation presentation = {
+		.user = backend->user,
+		.mailbox = login->mailbox,
+		.master_user = backend->master_user,
+		.master_password = &backend->master_password,
+	};
+	enum presentation_fault fault;
+
+	session->backend = backend;
+	fault = presentation_make(&login->presented, preauth_credentials(login->preauth),
+				  &presentation);
+	switch (fault) {
+	case PRESENTATION_FINE:
+		find(session);
+		break;
+	case PRESENTATION_NO_MEMORY:
+		session_close(session, CLOSE_NO_MEMORY);
+		break;
+	default:
+		client_login_fail(session, &REFUSAL_SERVERBUG, presentation_sentence(fault));
+	}
+}
+
+/* Nothing is said yet: another address may serve. */
+static bool is_on_the_way(const struct session *session)
+{
+	return session->phase == SESSION_CONNECTING ||
+	       (session->phase == SESSION_SECURING && session->login->upstream == NULL);
+}
+
 void backend_side_expired(struct session *session)
 {
-	switch ((enum session_phase)session->phase) {
-	case SESSION_CONNECTING:
+	if (is_on_the_way(session)) {
 		stream_close(&session->upstream);
 		resolver_cancel(&session->login->resolve);
 		error_set(&session->login->last_failure, "no answer in time");
 		connect_next(session);
-		break;
-	case SESSION_GREETING:
+	} else if (session->phase == SESSION_SECURING) {
+		fail(session, "no TLS in time");
+	} else if (session->phase == SESSION_GREETING) {
 		fail(session, "no greeting in time");
-		break;
-	default:
+	} else {
 		fail(session, "no answer to the login in time");
 	}
 }
 
-/* --- The dialogue --------------------------------------------------------------------------- */
+/* --- Connected ------------------------------------------------------------------------------ */
 
 /* Whether the backend that we reached is one of our own listeners. The kernel answers for all of
  * 127.0.0.0/8 from one address, so there the port alone decides. */
@@ -174,166 +201,83 @@ static bool leads_back_to_us(const struct session *session)
 	return false;
 }
 
-/* What ID tells the backend of the client; NULL where it should not, or has nothing to tell. */
-static const struct upstream_identity *describe_client(struct session *session)
+static bool send_proxy_header(struct session *session)
 {
-	struct login *login = session->login;
-	struct addr local;
-
-	if (!session->backend->send_id || session->peer.family == AF_UNIX) {
-		return NULL;
-	}
-	stream_local(&session->client, &local);
-	addr_format_ip(&session->peer, login->originating_ip);
-	addr_format_ip(&local, login->connected_ip);
-	session_format_id(session, login->session_id);
-	login->identity = (struct upstream_identity){
-		.originating_ip = login->originating_ip,
-		.originating_port = addr_port(&session->peer),
-		.connected_ip = login->connected_ip,
-		.connected_port = addr_port(&local),
-		.session_id = login->session_id,
+	struct buffer header = {0};
+	char id[SESSION_ID_TEXT_MAX];
+	struct proxy_header_client client = {
+		.source = session->peer,
+		.destination = session->login->connected,
+		.tls_version = stream_tls_version(&session->client),
+		.tls_cipher = stream_tls_cipher(&session->client),
+		.authority = stream_tls_server_name(&session->client),
+		.unique_id = id,
 	};
-	return &login->identity;
+	bool complete;
+
+	session_format_id(session, id);
+	proxy_header_write(&header, &client);
+	complete = !header.failed;
+	if (complete) {
+		stream_write(&session->upstream, buffer_bytes(&header), header.length);
+	}
+	buffer_done(&header);
+	return complete;
 }
 
+void backend_side_start_tls(struct session *session)
+{
+	struct backend *backend = session->backend;
+	struct tls_peer peer = {
+		.client = backend->tls_client,
+		.name = backend->server_name,
+		.session = &backend->tls_session,
+	};
+
+	session_enter(session, SESSION_SECURING,
+		      backend_side_deadline(session, backend->connect_timeout_ms));
+	if (backend->tls_client == NULL) {
+		fail(session, "no authority is known to verify the backend by");
+	} else if (!stream_start_tls_client(&session->upstream, &peer)) {
+		session_close(session, CLOSE_NO_MEMORY);
+	}
+}
+
+static void count_handshake(const struct session *session)
+{
+	bool resumed = stream_tls_resumed(&session->upstream);
+
+	metrics_count(session->set->house.metrics,
+		      resumed ? METRIC_BACKEND_HANDSHAKES_RESUMED : METRIC_BACKEND_HANDSHAKES_FULL);
+}
+
+/* Each part of the way reports itself: the connection, TLS from the first byte, STARTTLS. */
 static void on_ready(struct stream *stream)
 {
 	struct session *session = container_of(stream, struct session, upstream);
-	struct upstream_settings settings = {
-		.credentials = preauth_credentials(session->login->preauth),
-		.identity = describe_client(session),
-		.proxy_ttl = session->login->proxy_ttl - 1,
-		.ask_capability = session->backend->ask_capability,
-	};
+	bool secured = stream_tls_version(stream) != NULL;
 
-	if (leads_back_to_us(session)) {
+	if (secured) {
+		count_handshake(session);
+	} else if (leads_back_to_us(session)) {
 		fail_loop(session);
 		return;
-	}
-	session->login->upstream = upstream_new(&settings);
-	if (session->login->upstream == NULL) {
+	} else if (session->backend->send_proxy && !send_proxy_header(session)) {
 		session_close(session, CLOSE_NO_MEMORY);
 		return;
 	}
-	session_enter(session, SESSION_GREETING,
-		      step_deadline(session, session->backend->login_timeout_ms));
-	stream_set_reading(stream, true);
-}
-
-/* What each side has said already is spliced like all that follows, and counts like it. */
-static void count_early_bytes(struct session *session)
-{
-	const struct login *login = session->login;
-	struct metrics *metrics = session->set->house.metrics;
-
-	session->bytes_downstream += login->backend_input.length;
-	session->bytes_upstream += login->input.length;
-	metrics_add(metrics, METRIC_BYTES_DOWNSTREAM, login->backend_input.length);
-	metrics_add(metrics, METRIC_BYTES_UPSTREAM, login->input.length);
-}
-
-/* From here on the session is two streams and a few numbers. What each side has said already goes
- * first: the tagged reply and all behind it to the client, pipelined commands to the backend. */
-static void hand_off(struct session *session)
-{
-	struct login *login = session->login;
-	struct buffer reply = {0};
-	bool complete;
-
-	upstream_write_ready(login->upstream, preauth_tag(login->preauth),
-			     preauth_asked_capability(login->preauth), &reply);
-	complete = buffer_append(&reply, buffer_bytes(&login->backend_input),
-				 login->backend_input.length);
-	if (complete) {
-		session->login_ms = (uint32_t)(timeouts_now_ms() - login->started_ms);
-		metrics_count(session->set->house.metrics, METRIC_LOGINS_OK);
-		count_early_bytes(session);
-		stream_write(&session->client, buffer_bytes(&reply), reply.length);
-		stream_write(&session->upstream, buffer_bytes(&login->input), login->input.length);
-		session_shed_login(session);
-		relay_start(session);
+	if (session->login->upstream != NULL) {
+		backend_login_secured(session);
+	} else if (session->backend->tls == CONFIG_TLS_IMPLICIT && !secured) {
+		backend_side_start_tls(session);
 	} else {
-		session_close(session, CLOSE_NO_MEMORY);
-	}
-	buffer_done(&reply);
-}
-
-static void refuse(struct session *session, enum upstream_verdict verdict)
-{
-	struct refusal refusal = upstream_refusal(session->login->upstream);
-	char why[256];
-
-	snprintf(why, sizeof(why), "%s", upstream_reason(session->login->upstream));
-	if (verdict == UPSTREAM_REFUSED) {
-		client_side_reject(session, &refusal, why);
-	} else {
-		client_side_fail(session, &refusal, why);
-	}
-}
-
-/* False when the dialogue has come to its end, whichever. */
-static bool feed(struct session *session)
-{
-	struct login *login = session->login;
-	struct buffer output = {0};
-	enum upstream_verdict verdict =
-		upstream_feed(login->upstream, &login->backend_input, &output);
-	bool complete = !output.failed;
-
-	if (complete) {
-		stream_write(&session->upstream, buffer_bytes(&output), output.length);
-	}
-	buffer_done(&output);
-	if (!complete) {
-		session_close(session, CLOSE_NO_MEMORY);
-		return false;
-	}
-	if (session->phase == SESSION_GREETING && upstream_greeted(login->upstream)) {
-		session_enter(session, SESSION_AUTHENTICATING,
-			      step_deadline(session, session->backend->login_timeout_ms));
-	}
-	switch (verdict) {
-	case UPSTREAM_MORE:
-		return true;
-	case UPSTREAM_READY:
-		hand_off(session);
-		return false;
-	default:
-		refuse(session, verdict);
-		return false;
+		backend_login_begin(session);
 	}
 }
 
 static void on_readable(struct stream *stream)
 {
-	struct session *session = container_of(stream, struct session, upstream);
-	uint8_t bytes[DIALOGUE_READ];
-	struct error error = {0};
-	size_t count = 0;
-
-	for (;;) {
-		switch (stream_read(stream, bytes, sizeof(bytes), &count, &error)) {
-		case STREAM_READ_BYTES:
-			if (!buffer_append(&session->login->backend_input, bytes, count)) {
-				session_close(session, CLOSE_NO_MEMORY);
-				return;
-			}
-			if (!feed(session)) {
-				return;
-			}
-			break;
-		case STREAM_READ_LATER:
-			return;
-		case STREAM_READ_FAILED:
-			error_prefix(&error, "connection lost before the login was answered");
-			fail(session, error.text);
-			return;
-		default:
-			refuse(session, upstream_end(session->login->upstream));
-			return;
-		}
-	}
+	backend_login_readable(container_of(stream, struct session, upstream));
 }
 
 static void on_drained(struct stream *stream)
@@ -345,13 +289,16 @@ static void on_failed(struct stream *stream, const struct error *why)
 {
 	struct session *session = container_of(stream, struct session, upstream);
 
+	if (session->phase == SESSION_SECURING) {
+		metrics_count(session->set->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
+	}
 	session->login->last_failure = *why;
-	if (session->phase == SESSION_CONNECTING) {
+	if (is_on_the_way(session)) {
 		stream_close(stream);
 		connect_next(session);
-		return;
+	} else {
+		fail(session, why->text);
 	}
-	fail(session, why->text);
 }
 
 static const struct stream_events backend_side_events = {

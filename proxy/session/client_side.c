@@ -4,28 +4,23 @@
  * turns verdicts into phases. While a login is under way the client's further bytes are kept,
  * bounded and unread: they are the backend's if it succeeds, ours if it does not.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/log.h"
 #include "core/metrics.h"
-#include "imap/credentials.h"
-#include "routing/backend.h"
+#include "imap/sasl.h"
 #include "session_internal.h"
+
+/* What some clients look for and no later time, where nothing is known of the backends yet: both
+ * work after the login. */
+#define USUAL_ATOMS "ENABLE IDLE"
 
 static const struct refusal farewell_timeout = {"UNAVAILABLE", "No login in the time allowed."};
 static const struct refusal farewell_shutdown = {"UNAVAILABLE", "Server shutting down."};
-static const struct refusal farewell_failures = {"LIMIT", "Too many failed logins."};
 
-static void client_side_continue(struct session *session);
+static const struct stream_events client_side_events;
 
-static const struct config_limits *limits_of(const struct session *session)
-{
-	return &session->set->house.config->limits;
-}
-
-/* Sends and empties the reply. False when the session could not go on. */
-static bool send_reply(struct session *session, struct buffer *reply)
+bool client_side_send(struct session *session, struct buffer *reply)
 {
 	bool complete = !reply->failed;
 
@@ -39,9 +34,15 @@ static bool send_reply(struct session *session, struct buffer *reply)
 	return complete;
 }
 
-static bool is_before_hand_off(const struct session *session)
+static bool is_in_dialogue(const struct session *session)
 {
-	return session->login != NULL && session->phase < SESSION_RELAYING;
+	return session->phase >= SESSION_GREETED && session->phase < SESSION_RELAYING;
+}
+
+/* The next command, or the next response, is ours to read. */
+static bool listens(const struct session *session)
+{
+	return session->phase == SESSION_GREETED || session->phase == SESSION_CHALLENGED;
 }
 
 /* Reads on unless too much is unread or unsent already. */
@@ -52,29 +53,27 @@ static void update_reading(struct session *session)
 	stream_set_reading(&session->client, room && !stream_is_congested(&session->client));
 }
 
-static void say_bye(struct session *session, const struct refusal *why, enum close_reason reason)
+void client_side_bye(struct session *session, const struct refusal *why, enum close_reason reason)
 {
 	struct buffer reply = {0};
 
 	preauth_bye(why, &reply);
-	if (send_reply(session, &reply)) {
+	if (client_side_send(session, &reply)) {
 		session_finish(session, reason, STREAM_ENDING_CLEAN);
 	}
 }
 
 void client_side_expired(struct session *session)
 {
-	say_bye(session, &farewell_timeout, CLOSE_LOGIN_TIMEOUT);
+	client_side_bye(session, &farewell_timeout, CLOSE_LOGIN_TIMEOUT);
 }
 
 void client_side_drain(struct session *session)
 {
-	say_bye(session, &farewell_shutdown, CLOSE_DRAINED);
+	client_side_bye(session, &farewell_shutdown, CLOSE_DRAINED);
 }
 
-/* --- Logins --------------------------------------------------------------------------------- */
-
-static void await_command(struct session *session)
+void client_side_await(struct session *session)
 {
 	session_enter(session, SESSION_GREETED, session_login_deadline(session));
 	if (session->set->draining) {
@@ -86,162 +85,94 @@ static void await_command(struct session *session)
 	}
 }
 
-void client_side_answer(struct session *session)
+void client_side_challenge(struct session *session, const char *challenge)
 {
-	struct login *login = session->login;
-	struct refusal refusal = {login->refusal_code, login->refusal_text};
 	struct buffer reply = {0};
 
-	preauth_refuse(login->preauth, &refusal, &reply);
-	if (!send_reply(session, &reply)) {
+	preauth_challenge(session->login->preauth, challenge, &reply);
+	if (!client_side_send(session, &reply)) {
 		return;
 	}
-	if (login->failures >= limits_of(session)->login_failures) {
-		metrics_count(session->set->house.metrics, METRIC_LIMIT_LOGIN_FAILURES);
-		say_bye(session, &farewell_failures, CLOSE_LOGIN_FAILURES);
-		return;
-	}
-	await_command(session);
-	if (session->phase == SESSION_GREETED && !login->feeding) {
-		client_side_continue(session);
-	}
-}
-
-static void keep_refusal(struct login *login, const struct refusal *refusal)
-{
-	strncpy(login->refusal_code, refusal->code, sizeof(login->refusal_code) - 1);
-	strncpy(login->refusal_text, refusal->text, sizeof(login->refusal_text) - 1);
-}
-
-static void log_refusal(struct session *session, enum config_log_level level, const char *event,
-			const char *why, uint64_t held_back)
-{
-	char id[SESSION_ID_TEXT_MAX];
-	char peer[ADDR_TEXT_MAX];
-
-	session_format_id(session, id);
-	addr_format(&session->peer, peer);
-	log_at(level, event, log_text("session", id), log_text("client", peer),
-	       log_text("user", session->user),
-	       log_text("backend", session->backend != NULL ? session->backend->name : NULL),
-	       log_text("detail", why), log_number("held_back", (int64_t)held_back));
-}
-
-/* A dead backend or directory fails thousands of logins a second; one line a second tells it. */
-static void log_failure(struct session *session, const char *why)
-{
-	uint64_t held_back;
-
-	if (log_bound_admits(&session->set->warnings, timeouts_now_ms(), &held_back)) {
-		log_refusal(session, CONFIG_LOG_WARN, "login failed", why, held_back);
-	}
-}
-
-void client_side_fail(struct session *session, const struct refusal *refusal, const char *why)
-{
-	metrics_count(session->set->house.metrics, METRIC_LOGINS_FAILED);
-	log_failure(session, why);
-	keep_refusal(session->login, refusal);
-	session_drop_backend(session);
-	session->login->fails++;
-	if (session->login->fails > SESSION_FAILS_AT_ONCE) {
-		session_enter(session, SESSION_REFUSING, session_after(SESSION_FAIL_PAUSE_MS));
-	} else {
-		client_side_answer(session);
-	}
-}
-
-/* When the answer is due: counted from the question, so that it does not matter how long which
- * source took; with up to a tenth more, so that averages tell less. */
-static uint64_t refusal_due_ms(const struct session *session)
-{
-	uint64_t delay_ms = limits_of(session)->failure_delay_ms;
-	uint64_t scatter = (session->id + session->login->failures) * UINT64_C(0x9E3779B97F4A7C15);
-
-	return session->login->started_ms + delay_ms + (scatter >> 32) % (delay_ms / 10 + 1);
-}
-
-void client_side_reject(struct session *session, const struct refusal *refusal, const char *why)
-{
-	struct login *login = session->login;
-	uint64_t due_ms = refusal_due_ms(session);
-
-	metrics_count(session->set->house.metrics, METRIC_LOGINS_REFUSED);
-	log_refusal(session, CONFIG_LOG_INFO, "login refused", why, 0);
-	keep_refusal(login, refusal);
-	session_drop_backend(session);
-	login->failures++;
-	if (due_ms <= timeouts_now_ms()) {
-		client_side_answer(session);
-		return;
-	}
-	session_enter(session, SESSION_REFUSING, due_ms);
-}
-
-static void on_route(struct route_query *query, const struct route_answer *answer)
-{
-	struct session *session = container_of(query, struct login, route)->session;
-
-	switch (answer->result) {
-	case ROUTE_FOUND:
-		backend_side_enter(session, answer->backend);
-		break;
-	case ROUTE_UNKNOWN:
-		client_side_reject(session, &REFUSAL_CREDENTIALS, "unknown user");
-		break;
-	case ROUTE_UNAVAILABLE:
-		client_side_fail(session, &REFUSAL_UNAVAILABLE, answer->why);
-		break;
-	}
-}
-
-/* What a proxy in front of us allows, but never more than where a login begins. */
-static unsigned proxies_to_pass(const struct login *login)
-{
-	unsigned ttl = SESSION_PROXY_TTL;
-
-	preauth_proxy_ttl(login->preauth, &ttl);
-	return ttl < SESSION_PROXY_TTL ? ttl : SESSION_PROXY_TTL;
-}
-
-static void begin_login(struct session *session)
-{
-	struct login *login = session->login;
-	const struct credentials *credentials = preauth_credentials(login->preauth);
-
-	login->started_ms = timeouts_now_ms();
-	free(session->user);
-	session->user = strdup(credentials->user);
-	if (session->user == NULL) {
-		session_close(session, CLOSE_NO_MEMORY);
-		return;
-	}
-	session_enter(session, SESSION_ROUTING, session_login_deadline(session));
-	login->proxy_ttl = proxies_to_pass(login);
-	if (login->proxy_ttl == 0) {
-		client_side_fail(session, &REFUSAL_SERVERBUG, "passed through too many proxies");
-		return;
-	}
-	route_ask(session->set->house.router, &login->route, credentials_mailbox(credentials),
-		  on_route);
+	session_enter(session, SESSION_CHALLENGED, session_login_deadline(session));
+	update_reading(session);
+	client_side_continue(session);
 }
 
 /* --- The dialogue --------------------------------------------------------------------------- */
 
+/* What is announced is what is allowed, and follows what the backends were last seen to offer. */
+static void update_front(struct session *session)
+{
+	struct login *login = session->login;
+	const struct config_listener *listener = session->listener;
+	const struct capability_offer *offer = route_offer(session->set->house.router);
+	bool secured = stream_tls_version(&session->client) != NULL;
+	unsigned possible = SASL_PASSWORDS;
+
+	if (offer->known) {
+		possible |= offer->mechanisms & (SASL_TOKENS | SASL_EXCHANGES);
+	}
+	if (login->certified_user[0] != '\0' && session->set->may_vouch) {
+		possible |= SASL_BIT(SASL_EXTERNAL);
+	}
+	login->front = (struct capability_front){
+		.secrets_allowed = secured || login->secured_in_front || listener->allow_plaintext,
+		.starttls = listener->tls == CONFIG_TLS_STARTTLS && !secured,
+		.mechanisms = listener->mechanisms & possible,
+		.atoms = offer->known ? offer->atoms : USUAL_ATOMS,
+	};
+	if (listener->capabilities[0] != '\0') {
+		login->front.atoms = listener->capabilities;
+	}
+}
+
+/* One line a second, and a counter: somebody fills the memory with lines that do not end. */
+static void count_refused_lines(struct session *session, uint64_t refused)
+{
+	struct session_set *set = session->set;
+	uint64_t held_back;
+
+	if (refused == 0) {
+		return;
+	}
+	metrics_add(set->house.metrics, METRIC_LIMIT_SASL_LINES, refused);
+	if (log_bound_admits(&set->refusals, timeouts_now_ms(), &held_back)) {
+		log_warn("login refused", log_text("detail", "limits.sasl_lines is reached"),
+			 log_number("held_back", (int64_t)held_back));
+	}
+}
+
+static enum preauth_verdict feed(struct session *session, struct buffer *reply)
+{
+	struct login *login = session->login;
+	uint64_t refused = session->set->preauth_ration.refused;
+	enum preauth_verdict verdict;
+
+	update_front(session);
+	verdict = preauth_feed(login->preauth, &login->input, reply);
+	count_refused_lines(session, session->set->preauth_ration.refused - refused);
+	return verdict;
+}
+
 /* True when there may be more to feed. */
 static bool feed_once(struct session *session)
 {
-	struct login *login = session->login;
 	struct buffer reply = {0};
-	enum preauth_verdict verdict = preauth_feed(login->preauth, &login->input, &reply);
+	enum preauth_verdict verdict = feed(session, &reply);
 
-	if (!send_reply(session, &reply)) {
+	if (!client_side_send(session, &reply)) {
 		return false;
 	}
 	switch (verdict) {
 	case PREAUTH_LOGIN:
-		begin_login(session);
+		client_login_begin(session);
 		return true;
+	case PREAUTH_RESPONSE:
+		backend_login_respond(session, preauth_response(session->login->preauth));
+		return true;
+	case PREAUTH_STARTTLS:
+		opening_secure(session);
+		return false;
 	case PREAUTH_LOGOUT:
 		session_finish(session, CLOSE_LOGOUT, STREAM_ENDING_CLEAN);
 		return false;
@@ -260,15 +191,20 @@ static bool feed_once(struct session *session)
 	return false;
 }
 
-/* A login may be answered before begin_login returns; the loop then goes on where it was, instead
- * of deeper down the stack. */
-static void client_side_continue(struct session *session)
+/* A login may be answered before client_login_begin returns; the loop then goes on where it was,
+ * instead of deeper down the stack. */
+void client_side_continue(struct session *session)
 {
-	session->login->feeding = true;
-	while (session->phase == SESSION_GREETED && feed_once(session)) {
+	if (session->login->feeding) {
+		return;
 	}
-	if (is_before_hand_off(session)) {
+	session->login->feeding = true;
+	while (listens(session) && feed_once(session)) {
+	}
+	if (session->login != NULL) {
 		session->login->feeding = false;
+	}
+	if (is_in_dialogue(session)) {
 		update_reading(session);
 	}
 }
@@ -277,9 +213,7 @@ static void take_input(struct session *session, const uint8_t *bytes, size_t cou
 {
 	if (!buffer_append(&session->login->input, bytes, count)) {
 		session_close(session, CLOSE_NO_MEMORY);
-		return;
-	}
-	if (session->phase == SESSION_GREETED) {
+	} else if (listens(session)) {
 		client_side_continue(session);
 	} else {
 		update_reading(session);
@@ -293,7 +227,7 @@ static void on_readable(struct stream *stream)
 	struct error error = {0};
 	size_t count = 0;
 
-	while (is_before_hand_off(session) && stream->reading) {
+	while (is_in_dialogue(session) && stream->reading) {
 		switch (stream_read(stream, bytes, sizeof(bytes), &count, &error)) {
 		case STREAM_READ_BYTES:
 			take_input(session, bytes, count);
@@ -312,50 +246,50 @@ static void on_readable(struct stream *stream)
 	}
 }
 
-static struct login *login_new(struct session *session)
+static bool make_dialogue(struct session *session)
 {
-	struct login *login = calloc(1, sizeof(*login));
+	struct login *login = session->login;
 
-	if (login == NULL) {
-		return NULL;
-	}
-	login->session = session;
-	login->settings.secrets_allowed =
-		session->listener->tls != CONFIG_TLS_NONE || session->listener->allow_plaintext;
-	login->settings.line_max = limits_of(session)->preauth_line;
+	login->settings = (struct preauth_settings){
+		.front = &login->front,
+		.limits = &session->set->preauth_limits,
+		.ration = &session->set->preauth_ration,
+		.certified_user = login->certified_user[0] != '\0' ? login->certified_user : NULL,
+		.trusted = login->trusted,
+	};
 	login->preauth = preauth_new(&login->settings);
-	if (login->preauth == NULL) {
-		free(login);
-		return NULL;
-	}
-	return login;
+	return login->preauth != NULL;
 }
 
-static void count_handshake(const struct session *session)
+static bool greet(struct session *session)
 {
-	enum metric metric = stream_tls_resumed(&session->client) ? METRIC_HANDSHAKES_RESUMED
-								  : METRIC_HANDSHAKES_FULL;
+	struct buffer reply = {0};
 
-	if (session->listener->tls != CONFIG_TLS_NONE) {
-		metrics_count(session->set->house.metrics, metric);
+	update_front(session);
+	preauth_greet(session->login->preauth, &reply);
+	return client_side_send(session, &reply);
+}
+
+void client_side_begin(struct session *session, bool greets)
+{
+	stream_set_events(&session->client, &client_side_events);
+	if (!make_dialogue(session)) {
+		session_close(session, CLOSE_NO_MEMORY);
+		return;
+	}
+	if (greets && !greet(session)) {
+		return;
+	}
+	client_side_await(session);
+	if (listens(session)) {
+		client_side_continue(session); /* what came with a PROXY header */
 	}
 }
 
 static void on_ready(struct stream *stream)
 {
-	struct session *session = container_of(stream, struct session, client);
-	struct buffer reply = {0};
-
-	count_handshake(session);
-	session->login = login_new(session);
-	if (session->login == NULL) {
-		session_close(session, CLOSE_NO_MEMORY);
-		return;
-	}
-	preauth_greet(session->login->preauth, &reply);
-	if (send_reply(session, &reply)) {
-		await_command(session);
-	}
+	(void)stream;
+	invariant(!"the stream is ready already");
 }
 
 static void on_drained(struct stream *stream)
@@ -366,16 +300,12 @@ static void on_drained(struct stream *stream)
 static void on_failed(struct stream *stream, const struct error *why)
 {
 	struct session *session = container_of(stream, struct session, client);
-	bool handshake = session->phase == SESSION_HANDSHAKE;
 
 	session_log_failure(session, "client connection failed", why);
-	if (handshake) {
-		metrics_count(session->set->house.metrics, METRIC_HANDSHAKES_FAILED);
-	}
-	session_close(session, handshake ? CLOSE_HANDSHAKE_FAILED : CLOSE_CLIENT_LOST);
+	session_close(session, CLOSE_CLIENT_LOST);
 }
 
-const struct stream_events client_side_events = {
+static const struct stream_events client_side_events = {
 	.ready = on_ready,
 	.readable = on_readable,
 	.drained = on_drained,

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "core/log.h"
+#include "imap/sasl.h"
 #include "routing/backend.h"
 #include "session/limit.h"
 #include "session_internal.h"
@@ -76,6 +77,11 @@ static enum config_log_level level_of(enum close_reason reason)
 	}
 }
 
+static const char *mechanism_of(const struct session *session)
+{
+	return session->user != NULL ? sasl_name((enum sasl_mechanism)session->mechanism) : NULL;
+}
+
 static void log_end(const struct session *session, enum close_reason reason)
 {
 	uint64_t seconds = (timeouts_now_ms() - session->accepted_ms) / 1000;
@@ -89,7 +95,7 @@ static void log_end(const struct session *session, enum close_reason reason)
 	log_at(level_of(reason), "session", log_text("session", id), log_text("client", peer),
 	       log_text("listener", listener),
 	       log_text("sni", stream_tls_server_name(&session->client)),
-	       log_text("user", session->user),
+	       log_text("user", session->user), log_text("mechanism", mechanism_of(session)),
 	       log_text("backend", session->backend != NULL ? session->backend->name : NULL),
 	       log_text("tls", stream_tls_version(&session->client)),
 	       log_text("cipher", stream_tls_cipher(&session->client)),
@@ -118,6 +124,7 @@ static void stop_login(struct login *login)
 	resolver_cancel(&login->resolve);
 	upstream_free(login->upstream);
 	login->upstream = NULL;
+	credentials_done(&login->presented);
 	buffer_done(&login->backend_input);
 }
 
@@ -141,6 +148,7 @@ void session_shed_login(struct session *session)
 	stop_login(login);
 	preauth_free(login->preauth);
 	buffer_done(&login->input);
+	free(login->mailbox);
 	free(login);
 	session->login = NULL;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the files of this room share: the session itself, and the login that it sheds once it
- * relays. session.c keeps its phase and its death; relay moves bytes; backend_side finds and enters
- * the backend, client_side speaks to the client before the hand-off; session_set.c begins sessions
- * and hears of their deadlines.
+ * relays. session.c keeps its phase and its death; session_set.c begins sessions and hears of their
+ * deadlines. In the order of a session's life: opening.c brings PROXY header and TLS, client_side.c
+ * speaks to the client, client_login.c has its logins begun, refused and counted, backend_side.c
+ * finds and reaches the backend, backend_login.c logs in there and hands off, relay.c moves bytes.
  */
 #ifndef GATEPOST_SESSION_SESSION_INTERNAL_H
 #define GATEPOST_SESSION_SESSION_INTERNAL_H
@@ -12,6 +13,8 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "core/config.h"
+#include "imap/capability.h"
+#include "imap/credentials.h"
 #include "imap/refusal.h"
 #include "imap/upstream.h"
 #include "net/resolver.h"
@@ -22,7 +25,7 @@
 /* Bytes that one event reads before login, and client bytes kept while a login is under way: what
  * comes behind it belongs to the backend. Past it reading stops (back-pressure). */
 #define SESSION_READ_BEFORE_LOGIN 2048
-#define SESSION_PIPELINE_MAX      8192
+#define SESSION_PIPELINE_MAX      4096
 
 /* Logins of one connection that fail for no fault of the user, as when the backend is down: so many
  * are answered at once, then one each pause, so that no client can hammer what is down already. */
@@ -38,38 +41,53 @@
 /* struct login is all that only the time before relaying needs. */
 struct login {
 	struct session *session;
+
+	/* The client's side. */
+	struct addr connected; /* where the client connected to */
+	bool secured_in_front; /* the PROXY header says that it speaks TLS to who sent it */
+	bool trusted;          /* the x- keys of its ID are believed */
+	char certified_user[STREAM_CERTIFIED_USER_MAX + 1]; /* "" = none */
+	struct capability_front front;
 	struct preauth_settings settings;
 	struct preauth *preauth;
 	struct buffer input; /* client bytes that nobody has consumed yet */
+	bool feeding;        /* client_side_continue is on the stack: do not enter it again */
+
+	/* The way to the backend. */
 	struct route_query route;
+	char *mailbox; /* the user's name there, where the route gives one */
+	struct credentials presented;
 	struct resolver_query resolve;
 	struct addr addresses[RESOLVER_ADDRESSES_MAX]; /* the backend's, in order of trying */
 	size_t address_count;
 	size_t address_next;
+	struct error last_failure; /* why the last address of the backend failed */
+
+	/* The dialogue there. */
 	struct upstream *upstream;
 	struct upstream_identity identity;
 	char originating_ip[ADDR_IP_TEXT_MAX];
 	char connected_ip[ADDR_IP_TEXT_MAX];
 	char session_id[SESSION_ID_TEXT_MAX];
 	struct buffer backend_input; /* backend bytes not consumed yet */
-	struct error last_failure;   /* why the last address of the backend failed */
+
+	/* Its outcome so far. */
 	char refusal_code[40];
 	char refusal_text[256];
 	uint64_t started_ms; /* when the credentials were complete */
 	unsigned failures;   /* refused credentials on this connection */
 	unsigned fails;      /* logins that failed for no fault of the user */
 	unsigned proxy_ttl;  /* proxies that it may pass, this one included */
-	bool feeding;        /* client_side_continue is on the stack: do not enter it again */
 };
 
-/* struct session: 384 bytes and its user's name while it relays; keep it small, there are
+/* struct session: 416 bytes and its user's name while it relays; keep it small, there are
  * thousands. */
 struct session {
 	struct timeout timeout; /* its place in the list of its phase */
 	struct session_set *set;
 	struct stream client;
 	struct stream upstream; /* the connection to the backend */
-	struct login *login;    /* NULL before the greeting and after the hand-off */
+	struct login *login;    /* NULL after the hand-off */
 	struct backend *backend;
 	const struct config_listener *listener;
 	char *user; /* as the client wrote it; NULL until it logs in */
@@ -78,9 +96,10 @@ struct session {
 	uint64_t bytes_upstream;
 	uint64_t bytes_downstream;
 	uint32_t login_ms;
-	struct addr peer;
-	uint8_t phase;  /* enum session_phase */
-	uint8_t reason; /* enum close_reason, from SESSION_CLOSING on */
+	struct addr peer;  /* the client, as far as we believe those in front of us */
+	uint8_t phase;     /* enum session_phase */
+	uint8_t reason;    /* enum close_reason, from SESSION_CLOSING on */
+	uint8_t mechanism; /* enum sasl_mechanism of the last login, where there is a user */
 };
 
 /* session_enter is the only line that changes the phase. `deadline_ms` may be TIMEOUT_NEVER. */
@@ -112,24 +131,56 @@ void session_drop_backend(struct session *session);
 /* session_shed_login wipes and frees what only the login needed. */
 void session_shed_login(struct session *session);
 
+/* --- opening.c --- */
+
+/* opening_start begins with a connected client, whose `fd` it owns: PROXY header and TLS where the
+ * listener has them first, then client_side_begin. */
+void opening_start(struct session *session, int fd);
+
+/* opening_secure begins TLS by STARTTLS. The unconsumed input is its beginning; all else that the
+ * client said is forgotten. */
+void opening_secure(struct session *session);
+
 /* --- client_side.c --- */
 
-extern const struct stream_events client_side_events;
+/* client_side_begin begins the dialogue; greets unless TLS came by STARTTLS. */
+void client_side_begin(struct session *session, bool greets);
 
-/* client_side_fail gives the login up for a reason that is not the user's: one bounded log line,
- * and the refusal at once. */
-void client_side_fail(struct session *session, const struct refusal *refusal, const char *why);
+/* client_side_await waits for the next command, if the session may go on at all. */
+void client_side_await(struct session *session);
 
-/* client_side_reject refuses the credentials, which counts as a failure of the client: answered
- * when failure_delay is over, so that all reasons look alike. `why` is for the log. */
-void client_side_reject(struct session *session, const struct refusal *refusal, const char *why);
+/* client_side_challenge passes a backend's challenge on, and waits for the answer. */
+void client_side_challenge(struct session *session, const char *challenge);
 
-/* client_side_answer gives the delayed refusal, and reads on. */
-void client_side_answer(struct session *session);
+/* client_side_continue feeds what has come already. Nothing happens within itself: the loop there
+ * goes on. */
+void client_side_continue(struct session *session);
 
-/* client_side_expired and client_side_drain say BYE, with the reason, and end in order. */
+/* client_side_send sends and empties the reply. False when the session could not go on. */
+bool client_side_send(struct session *session, struct buffer *reply);
+
+/* client_side_bye says BYE, and ends in order. */
+void client_side_bye(struct session *session, const struct refusal *why, enum close_reason reason);
+
+/* client_side_expired and client_side_drain do so when the time is over, or the proxy's. */
 void client_side_expired(struct session *session);
 void client_side_drain(struct session *session);
+
+/* --- client_login.c --- */
+
+/* client_login_begin asks where the user of the complete credentials lives. */
+void client_login_begin(struct session *session);
+
+/* client_login_fail gives the login up for a reason that is not the user's: one bounded log line,
+ * and the refusal at once. */
+void client_login_fail(struct session *session, const struct refusal *refusal, const char *why);
+
+/* client_login_reject refuses the credentials, which counts as a failure of the client: answered
+ * when failure_delay is over, so that all reasons look alike. `why` is for the log. */
+void client_login_reject(struct session *session, const struct refusal *refusal, const char *why);
+
+/* client_login_answer gives the delayed refusal, and reads on. */
+void client_login_answer(struct session *session);
 
 /* --- backend_side.c --- */
 
@@ -138,6 +189,28 @@ void backend_side_enter(struct session *session, struct backend *backend);
 
 /* backend_side_expired is told that the backend did not do its part in time. */
 void backend_side_expired(struct session *session);
+
+/* backend_side_deadline is that of a step which may take so long, but not longer than the login as
+ * a whole. */
+uint64_t backend_side_deadline(const struct session *session, uint64_t milliseconds);
+
+/* backend_side_start_tls begins TLS to the backend, on a connection that is open. */
+void backend_side_start_tls(struct session *session);
+
+/* --- backend_login.c --- */
+
+/* backend_login_begin waits for the greeting of a backend that is reached. */
+void backend_login_begin(struct session *session);
+
+/* backend_login_secured goes on after STARTTLS. */
+void backend_login_secured(struct session *session);
+
+/* backend_login_readable reads what the backend said. */
+void backend_login_readable(struct session *session);
+
+/* backend_login_respond gives the backend the client's answer to its challenge; NULL: there is
+ * none. */
+void backend_login_respond(struct session *session, const char *response);
 
 /* --- relay.c --- */
 

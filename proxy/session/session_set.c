@@ -28,9 +28,38 @@ static uint64_t random_number(void)
 	return number;
 }
 
+static struct preauth_limits preauth_limits_of(const struct config_limits *limits)
+{
+	return (struct preauth_limits){
+		.line = limits->preauth_line,
+		.sasl_line = limits->sasl_line,
+		.literal = limits->literal,
+		.tag = limits->tag,
+		.id_pairs = limits->id_pairs,
+		.bad_commands = limits->bad_commands,
+		.commands = limits->commands,
+	};
+}
+
+static bool may_vouch(const struct config *config)
+{
+	for (size_t i = 0; i < config->backend_count; i++) {
+		if (config->backends[i].master_user[0] == '\0') {
+			return false;
+		}
+	}
+	return config->backend_count > 0;
+}
+
 void session_set_init(struct session_set *set, const struct session_house *house)
 {
-	*set = (struct session_set){.house = *house, .id_prefix = random_number()};
+	*set = (struct session_set){
+		.house = *house,
+		.id_prefix = random_number(),
+		.preauth_limits = preauth_limits_of(&house->config->limits),
+		.preauth_ration = {.most = house->config->limits.sasl_lines},
+		.may_vouch = may_vouch(house->config),
+	};
 	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
 		timeout_list_init(&set->phases[i], house->timeouts, on_deadline);
 	}
@@ -102,17 +131,18 @@ static void close_drained(struct session *session)
 void session_set_drain(struct session_set *set)
 {
 	set->draining = true;
+	visit_phase(set, SESSION_PROXY_HEADER, close_drained);
 	visit_phase(set, SESSION_HANDSHAKE, close_drained);
 	visit_phase(set, SESSION_GREETED, client_side_drain);
-	visit_phase(set, SESSION_REFUSING, client_side_answer);
+	visit_phase(set, SESSION_REFUSING, client_login_answer);
 }
 
 void session_set_finish(struct session_set *set)
 {
-	for (unsigned phase = SESSION_ROUTING; phase <= SESSION_AUTHENTICATING; phase++) {
+	for (unsigned phase = SESSION_ROUTING; phase <= SESSION_CHALLENGED; phase++) {
 		visit_phase(set, (enum session_phase)phase, client_side_drain);
 	}
-	visit_phase(set, SESSION_REFUSING, client_side_answer);
+	visit_phase(set, SESSION_REFUSING, client_login_answer);
 	visit_phase(set, SESSION_RELAYING, relay_drain);
 }
 
@@ -125,12 +155,6 @@ void session_set_close(struct session_set *set)
 
 /* --- Birth ---------------------------------------------------------------------------------- */
 
-static struct ssl_ctx_st *tls_for(const struct session_set *set,
-				  const struct config_listener *listener)
-{
-	return listener->tls == CONFIG_TLS_IMPLICIT ? set->house.tls : NULL;
-}
-
 static struct session *session_new(struct session_set *set, const struct config_listener *listener,
 				   const struct addr *peer)
 {
@@ -139,6 +163,12 @@ static struct session *session_new(struct session_set *set, const struct config_
 	if (session == NULL) {
 		return NULL;
 	}
+	session->login = calloc(1, sizeof(*session->login));
+	if (session->login == NULL) {
+		free(session);
+		return NULL;
+	}
+	session->login->session = session;
 	session->set = set;
 	session->listener = listener;
 	session->peer = *peer;
@@ -164,7 +194,6 @@ static void refuse_at_limit(struct session_set *set, const struct addr *peer)
 void session_accept(struct session_set *set, const struct config_listener *listener, int fd,
 		    const struct addr *peer)
 {
-	const struct config *config = set->house.config;
 	struct session *session = NULL;
 
 	metrics_count(set->house.metrics, METRIC_SESSIONS_ACCEPTED);
@@ -180,12 +209,7 @@ void session_accept(struct session_set *set, const struct config_listener *liste
 		close(fd);
 		return;
 	}
-	session_enter(session, SESSION_HANDSHAKE,
-		      session_after(config->limits.handshake_timeout_ms));
-	if (!stream_accept(&session->client, set->house.shared, fd, tls_for(set, listener),
-			   &client_side_events)) {
-		session_close(session, CLOSE_NO_MEMORY);
-	}
+	opening_start(session, fd);
 }
 
 /* --- Deadlines ------------------------------------------------------------------------------ */
@@ -207,20 +231,25 @@ static void on_deadline(struct timeout *timeout)
 
 	timeout_add(&session->set->phases[session->phase], timeout, TIMEOUT_NEVER);
 	switch ((enum session_phase)session->phase) {
+	case SESSION_PROXY_HEADER:
+		session_close(session, CLOSE_PROXY_HEADER);
+		break;
 	case SESSION_HANDSHAKE:
 		session_close(session, CLOSE_HANDSHAKE_TIMEOUT);
 		break;
 	case SESSION_GREETED:
 	case SESSION_ROUTING:
+	case SESSION_CHALLENGED:
 		client_side_expired(session);
 		break;
 	case SESSION_CONNECTING:
+	case SESSION_SECURING:
 	case SESSION_GREETING:
 	case SESSION_AUTHENTICATING:
 		login_expired(session);
 		break;
 	case SESSION_REFUSING:
-		client_side_answer(session);
+		client_login_answer(session);
 		break;
 	case SESSION_HALF_CLOSED:
 		session_close(session, CLOSE_CLOSE_TIMEOUT);

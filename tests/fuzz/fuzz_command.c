@@ -13,15 +13,54 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define LINE_MAX_OCTETS 96
+/* So much of a response is kept without asking. */
+#define SHORT_RESPONSE 24
+
+static const struct command_limits limits = {
+	.line = 96,
+	.long_line = 128,
+	.literal = 512,
+	.tag = 40,
+	.id_pairs = 12,
+};
+
+static const char *const wanted[] = {"x-ttl", NULL};
+
+enum verb { NOOP, LOGIN, AUTH, ID, SECRET };
 
 static const struct command_shape shapes[] = {
-	{.name = "NOOP", .form = COMMAND_FORM_NONE},
-	{.name = "LOGIN", .form = COMMAND_FORM_STRINGS, .fewest = 2, .most = 2, .stored_max = 256},
-	{.name = "AUTH", .form = COMMAND_FORM_ATOMS, .fewest = 1, .most = 2, .line_max = 128},
-	{.name = "ID", .form = COMMAND_FORM_ID, .line_max = 256},
-	{.name = "SECRET", .form = COMMAND_FORM_FORBIDDEN},
+	[NOOP] = {.name = "NOOP", .form = COMMAND_FORM_NONE},
+	[LOGIN] = {.name = "LOGIN", .form = COMMAND_FORM_STRINGS, .fewest = 2, .most = 2},
+	[AUTH] = {.name = "AUTH",
+		  .form = COMMAND_FORM_ATOMS,
+		  .fewest = 1,
+		  .most = 2,
+		  .long_lines = true},
+	[ID] = {.name = "ID", .form = COMMAND_FORM_ID, .wanted = wanted},
+	[SECRET] = {.name = "SECRET", .form = COMMAND_FORM_STRINGS, .fewest = 1, .most = 1},
 };
+
+static void note_pairs(struct buffer *notes, const struct command *command)
+{
+	struct command_pair pair;
+	unsigned count = 0;
+	size_t at = 0;
+
+	while (command_pair(command, &at, &pair)) {
+		count++;
+		invariant(pair.field_length <= COMMAND_ID_FIELD_MAX);
+		invariant(pair.value_length <= COMMAND_ID_VALUE_MAX);
+		invariant(memchr(pair.field, '\0', pair.field_length) == NULL);
+		buffer_append_text(notes, " (");
+		buffer_append(notes, pair.field, pair.field_length);
+		buffer_append_text(notes, pair.value != NULL ? "=" : ")");
+		if (pair.value != NULL) {
+			invariant(memchr(pair.value, '\0', pair.value_length) == NULL);
+			buffer_append(notes, pair.value, pair.value_length);
+		}
+	}
+	invariant(at == command->stored.length && count <= limits.id_pairs);
+}
 
 /* An event, what it tells, and the place behind it, as bytes to be compared. */
 static void note(struct buffer *notes, const struct command *command, enum command_event event,
@@ -39,12 +78,15 @@ static void note(struct buffer *notes, const struct command *command, enum comma
 			buffer_append_text(notes, ">");
 		}
 	}
+	if (event == COMMAND_READY && command_shape(command) == &shapes[ID]) {
+		note_pairs(notes, command);
+	}
 	buffer_append_text(notes, "\n");
 }
 
 static void check_event(const struct command *command, enum command_event event)
 {
-	invariant(strlen(command_tag(command)) <= COMMAND_TAG_MAX);
+	invariant(strlen(command_tag(command)) <= limits.tag);
 	invariant(command->stored.length <= COMMAND_STORED_MAX);
 	if (event == COMMAND_READY) {
 		invariant(command_shape(command) != NULL && command_tag(command)[0] != '\0');
@@ -56,12 +98,15 @@ static void check_event(const struct command *command, enum command_event event)
 	}
 }
 
-static bool wants_response(const struct command *command)
+/* An AUTH of one argument has three more lines. */
+static bool wants_response(const struct command *command, unsigned *lines)
 {
 	size_t length;
+	bool wants = command_shape(command) == &shapes[AUTH] && *lines < 3 &&
+		     command_argument(command, 1, &length) == NULL;
 
-	return command_shape(command)->form == COMMAND_FORM_ATOMS &&
-	       command_argument(command, 1, &length) == NULL;
+	*lines = wants ? *lines + 1 : 0;
+	return wants;
 }
 
 /* Where the line that begins at `from` ends, its LF included; 0 when it does not. */
@@ -129,25 +174,34 @@ static void run(const uint8_t *data, size_t size, uint32_t seed, struct buffer *
 	struct command command;
 	size_t at = 0;
 	size_t from = 0;
+	unsigned lines = 0;
 	enum command_event event = COMMAND_MORE;
 
-	command_init(&command, shapes, array_length(shapes), LINE_MAX_OCTETS);
+	command_init(&command, shapes, array_length(shapes), &limits);
+	command_forbid(&command, 1U << SECRET);
 	while (at < size && event != COMMAND_FATAL) {
 		size_t piece = seed == 0 ? size - at : cuts_next(&seed, size - at);
 		size_t consumed = 0;
 
 		event = command_feed(&command, data + at, piece, &consumed);
-		invariant(consumed > 0 && consumed <= piece);
+		invariant(consumed <= piece && (consumed > 0 || event == COMMAND_LONG));
 		invariant(event != COMMAND_MORE || consumed == piece);
 		at += consumed;
 		check_event(&command, event);
+		if (event == COMMAND_LONG) {
+			invariant(command.stored.length == SHORT_RESPONSE);
+			command_lengthen(&command, at % 2 == 0);
+			continue;
+		}
 		if (event == COMMAND_MORE) {
 			continue;
 		}
 		note(notes, &command, event, at);
 		from = check_place(data, size, from, event, at);
-		if (event == COMMAND_READY && wants_response(&command)) {
-			command_continue(&command);
+		if (event == COMMAND_BAD) {
+			lines = 0;
+		} else if (event == COMMAND_READY && wants_response(&command, &lines)) {
+			command_continue(&command, SHORT_RESPONSE);
 		}
 	}
 	command_done(&command);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Any text as a configuration: either faults, each a printable line with a place and in the order
- * of the file, or a configuration that prints, reads back and prints the same.
+ * of the file, or a configuration that keeps what its headers promise, prints, reads back and
+ * prints the same.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -9,8 +10,11 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/template.h"
 #include "core/config.h"
 #include "core/config_user.h"
+#include "imap/capability.h"
+#include "imap/sasl.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,6 +37,42 @@ static char *print(const struct config *config)
 	config_print(config, out);
 	fclose(out);
 	return text;
+}
+
+static void check_front(const struct config *config)
+{
+	for (size_t i = 0; i < config->listener_count; i++) {
+		const struct config_listener *listener = &config->listeners[i];
+
+		invariant(listener->mechanisms != 0 && (listener->mechanisms & ~SASL_ALL) == 0);
+		invariant(!listener->proxy_protocol || listener->trusted.count > 0);
+		invariant(listener->tls == CONFIG_TLS_NONE || config->tls.certificate_count > 0);
+		invariant(capability_check_atoms(listener->capabilities, NULL));
+	}
+	for (size_t i = 0; i < config->tls.certificate_count; i++) {
+		const struct config_certificate *certificate = &config->tls.certificates[i];
+
+		invariant(certificate->chain_place.line > 0 && certificate->key_place.line > 0);
+		for (size_t j = 0; j < certificate->names.count; j++) {
+			invariant(certificate->names.texts[j][0] != '\0');
+		}
+	}
+}
+
+static void check_backends(const struct config *config)
+{
+	for (size_t i = 0; i < config->backend_count; i++) {
+		const struct config_backend *backend = &config->backends[i];
+		bool shows = backend->client_chain[0] != '\0';
+
+		invariant(shows == (backend->client_key[0] != '\0'));
+		invariant(!shows || backend->client_chain_place.line > 0);
+		invariant((backend->master_user[0] != '\0') ==
+			  (backend->master_password.length > 0));
+		invariant(template_check(backend->user, NULL));
+		invariant(backend->tls != CONFIG_TLS_NONE ||
+			  (backend->verify && !shows && backend->ca[0] == '\0'));
+	}
 }
 
 static void check_round_trip(const struct config *config)
@@ -90,6 +130,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	invariant((config == NULL) == (faults[0] != '\0'));
 	check_faults(faults);
 	if (config != NULL) {
+		check_front(config);
+		check_backends(config);
 		check_round_trip(config);
 	}
 	config_unref(config);

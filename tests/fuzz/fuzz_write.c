@@ -2,8 +2,8 @@
  *
  * Credentials on their way to a backend and back: a strict server that reads what was written must
  * find the same octets, in one command, with waits exactly where it has to send `+`. The first
- * byte is the backend's offer, the second whether there is an owner, the next two say where the
- * names end.
+ * byte is the backend's offer, the second says whether there is an owner, which form is asked for
+ * and which mechanism, the next two where the names end.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,9 +14,13 @@
 #include "base/buffer.h"
 #include "base/text.h"
 #include "imap/credentials.h"
+#include "imap/sasl.h"
 #include "imap/write.h"
 
 #define WAITS_MAX 2
+
+/* Longest command line that a server must take (RFC 2683 section 3.2.1.5). */
+#define COMMAND_MAX 8000
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -115,16 +119,54 @@ static void read_argument(struct server *server, const void *bytes, size_t lengt
 	buffer_done(&argument);
 }
 
-static void append_message(struct buffer *message, const struct credentials *credentials)
+static void append_escaped(struct buffer *message, const char *name)
 {
-	buffer_append_text(message, credentials->owner != NULL ? credentials->owner : "");
-	buffer_append_byte(message, 0);
-	buffer_append_text(message, credentials->user);
-	buffer_append_byte(message, 0);
-	buffer_append(message, credentials->password.bytes, credentials->password.length);
+	for (; *name != '\0'; name++) {
+		switch (*name) {
+		case ',':
+			buffer_append_text(message, "=2C");
+			break;
+		case '=':
+			buffer_append_text(message, "=3D");
+			break;
+		default:
+			buffer_append_byte(message, (uint8_t)*name);
+		}
+	}
 }
 
-static void read_plain(struct server *server, const struct credentials *credentials)
+static void append_message(struct buffer *message, const struct credentials *credentials)
+{
+	const struct secret *secret = &credentials->secret;
+	static const char bearer[] = "\x01"
+				     "auth=Bearer ";
+
+	switch (credentials->mechanism) {
+	case SASL_PLAIN:
+		buffer_append_text(message, credentials->owner != NULL ? credentials->owner : "");
+		buffer_append_byte(message, 0);
+		buffer_append_text(message, credentials->user);
+		buffer_append_byte(message, 0);
+		buffer_append(message, secret->bytes, secret->length);
+		break;
+	case SASL_XOAUTH2:
+		buffer_printf(message, "user=%s%s", credentials->user, bearer);
+		buffer_append(message, secret->bytes, secret->length);
+		buffer_append_text(message, "\x01\x01");
+		break;
+	case SASL_OAUTHBEARER:
+		buffer_append_text(message, "n,a=");
+		append_escaped(message, credentials->user);
+		buffer_printf(message, ",%s", bearer);
+		buffer_append(message, secret->bytes, secret->length);
+		buffer_append_text(message, "\x01\x01");
+		break;
+	default:
+		buffer_append(message, secret->bytes, secret->length);
+	}
+}
+
+static void read_message(struct server *server, const struct credentials *credentials)
 {
 	struct buffer text = {0};
 	struct buffer message = {0};
@@ -132,9 +174,11 @@ static void read_plain(struct server *server, const struct credentials *credenti
 	uint8_t byte;
 
 	if (next_is(server, " ")) {
-		invariant(server->offer->sasl_ir);
+		invariant(server->offer->sasl_ir && server->written->bytes.length <= COMMAND_MAX);
 	} else {
 		invariant(next_is(server, "\r\n"));
+		invariant(!server->offer->sasl_ir ||
+			  credentials->secret.length > WRITE_INITIAL_SECRET_MAX);
 		expect_wait(server);
 	}
 	for (byte = next_byte(server); byte != '\r'; byte = next_byte(server)) {
@@ -150,19 +194,30 @@ static void read_plain(struct server *server, const struct credentials *credenti
 	buffer_done(&expected);
 }
 
-static void read_command(struct server *server, const struct credentials *credentials)
+static void read_login(struct server *server, const struct credentials *credentials)
 {
+	invariant(next_is(server, "LOGIN "));
+	invariant(!server->offer->login_disabled && credentials->owner == NULL);
+	read_argument(server, credentials->user, strlen(credentials->user));
+	invariant(next_is(server, " "));
+	read_argument(server, credentials->secret.bytes, credentials->secret.length);
+	invariant(next_is(server, "\r\n"));
+}
+
+static void read_command(struct server *server, const struct credentials *credentials,
+			 enum write_form form)
+{
+	unsigned mechanism = SASL_BIT(credentials->mechanism);
+
 	invariant(next_is(server, "G7 "));
-	if (next_is(server, "AUTHENTICATE PLAIN")) {
-		invariant(server->offer->auth_plain);
-		read_plain(server, credentials);
+	if (next_is(server, "AUTHENTICATE ")) {
+		invariant((server->offer->mechanisms & mechanism) != 0);
+		invariant(mechanism != SASL_BIT(SASL_PLAIN) || form != WRITE_LOGIN);
+		invariant(next_is(server, sasl_name((enum sasl_mechanism)credentials->mechanism)));
+		read_message(server, credentials);
 	} else {
-		invariant(next_is(server, "LOGIN "));
-		invariant(!server->offer->login_disabled && credentials->owner == NULL);
-		read_argument(server, credentials->user, strlen(credentials->user));
-		invariant(next_is(server, " "));
-		read_argument(server, credentials->password.bytes, credentials->password.length);
-		invariant(next_is(server, "\r\n"));
+		invariant(credentials->mechanism == SASL_PLAIN && form != WRITE_PLAIN);
+		read_login(server, credentials);
 	}
 	invariant(server->at == server->written->bytes.length);
 	invariant(server->waits_seen == server->written->wait_count);
@@ -181,16 +236,41 @@ static void check_line_ends(const struct written *written)
 	}
 }
 
-static void round_trip(const struct credentials *credentials, const struct write_offer *offer)
+/* Why nothing is written. */
+static void check_fault(enum write_fault fault, const struct credentials *credentials,
+			const struct write_offer *offer, enum write_form form)
+{
+	unsigned mechanism = SASL_BIT(credentials->mechanism);
+	bool offered = (offer->mechanisms & mechanism) != 0;
+
+	switch (fault) {
+	case WRITE_LOGIN_DISABLED:
+		invariant(credentials->mechanism == SASL_PLAIN);
+		invariant(form == WRITE_PLAIN ? !offered : offer->login_disabled);
+		break;
+	case WRITE_MECHANISM:
+		invariant(credentials->mechanism != SASL_PLAIN);
+		invariant(!offered || credentials->mechanism == SASL_EXTERNAL);
+		break;
+	case WRITE_OWNER:
+		invariant(credentials->owner != NULL && (mechanism & SASL_EXCHANGES) == 0);
+		break;
+	default:
+		invariant(fault == WRITE_CONTROL);
+	}
+}
+
+static void round_trip(const struct credentials *credentials, const struct write_offer *offer,
+		       enum write_form form)
 {
 	struct write_login login;
 	struct written written = {0};
 	struct server server = {.written = &written, .offer = offer};
-	enum write_fault fault = write_login_start(&login, credentials, offer);
+	enum write_fault fault = write_login_start(&login, credentials, offer, form);
 	bool single;
 
 	if (fault != WRITE_FINE) {
-		invariant(fault == WRITE_CONTROL || !offer->auth_plain);
+		check_fault(fault, credentials, offer, form);
 		return;
 	}
 	single = write_login_is_single(&login);
@@ -200,7 +280,7 @@ static void round_trip(const struct credentials *credentials, const struct write
 	}
 	invariant(single == (written.wait_count == 0));
 	check_line_ends(&written);
-	read_command(&server, credentials);
+	read_command(&server, credentials, form);
 	buffer_done(&written.bytes);
 }
 
@@ -209,7 +289,19 @@ static bool has_control(const struct credentials *credentials)
 	return text_has_control(credentials->user, strlen(credentials->user)) ||
 	       (credentials->owner != NULL &&
 		text_has_control(credentials->owner, strlen(credentials->owner))) ||
-	       text_has_control(credentials->password.bytes, credentials->password.length);
+	       text_has_control(credentials->secret.bytes, credentials->secret.length);
+}
+
+static struct write_offer offer_of(uint8_t bits)
+{
+	return (struct write_offer){
+		.sasl_ir = bits & 1,
+		.mechanisms = (bits & 2 ? SASL_BIT(SASL_PLAIN) : 0) |
+			      (bits & 32 ? SASL_ALL & ~SASL_BIT(SASL_PLAIN) : 0),
+		.literal_plus = bits & 4,
+		.literal_minus = bits & 8,
+		.login_disabled = bits & 16,
+	};
 }
 
 /* Past credentials_set: the writer must hold without its help. */
@@ -218,25 +310,30 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct credentials credentials = {0};
 	struct write_offer offer;
 	struct write_login login;
+	enum write_form form;
 	size_t user_length;
 	size_t owner_length;
 
 	if (size < 4) {
 		return 0;
 	}
-	offer = (struct write_offer){data[0] & 1, data[0] & 2, data[0] & 4, data[0] & 8,
-				     data[0] & 16};
+	offer = offer_of(data[0]);
+	form = (enum write_form)((data[1] >> 1 & 3) % 3);
+	credentials.mechanism = data[1] >> 3 & 7;
+	if (credentials.mechanism == SASL_LOGIN) {
+		credentials.mechanism = SASL_PLAIN;
+	}
 	user_length = data[2] < size - 4 ? data[2] : size - 4;
 	owner_length = data[3] < size - 4 - user_length ? data[3] : size - 4 - user_length;
 	credentials.user = strndup((const char *)data + 4, user_length);
 	if (data[1] & 1) {
 		credentials.owner = strndup((const char *)data + 4 + user_length, owner_length);
 	}
-	invariant(secret_set(&credentials.password, data + 4 + user_length + owner_length,
+	invariant(secret_set(&credentials.secret, data + 4 + user_length + owner_length,
 			     size - 4 - user_length - owner_length));
 	invariant(has_control(&credentials) ==
-		  (write_login_start(&login, &credentials, &offer) == WRITE_CONTROL));
-	round_trip(&credentials, &offer);
+		  (write_login_start(&login, &credentials, &offer, form) == WRITE_CONTROL));
+	round_trip(&credentials, &offer, form);
 	credentials_done(&credentials);
 	return 0;
 }

@@ -3,118 +3,34 @@
 login, and misbehaves as told. Its manners are attributes that a test sets; `$` in a template stands
 for the tag of the command that is answered."""
 
-import base64
-import dataclasses
 import re
 import socket
-import struct
 import threading
-import time
 
+from backend_login import LoginReader
+from backend_wire import FIN, RESET, Gone, Wire, make_server_context
 from servers import wait_until
 
-FIN = "FIN"
-RESET = "reset"
+DEFAULT = object()
 
 
-@dataclasses.dataclass
-class Login:
-    """Credentials as they arrived; `form` is PLAIN-IR, PLAIN or LOGIN, `raw` what was sent."""
-    form: str
-    owner: bytes
-    user: bytes
-    password: bytes
-    raw: bytes
-
-
-class Gone(Exception):
-    """The proxy's side ended the connection."""
-
-
-class Connection:
+class Connection(Wire):
     """One connection that the proxy made, served by a thread of its own."""
 
     def __init__(self, backend, sock):
+        super().__init__(sock)
         self.backend = backend
-        self.socket = sock
-        self.received = bytearray()
-        self.segments = []
-        self.ended = None
         self.ids = []
         self.logins = []
         self.commands = []
         self.fault = None
-        self.recording = True
-        self._buffer = bytearray()
 
-    # --- bytes ---
-
-    def send(self, data):
-        try:
-            self.socket.sendall(data)
-        except OSError as fault:
-            self.ended = self.ended or RESET
-            raise Gone(str(fault)) from None
-
-    def receive(self):
-        """The next bytes, as they come; raises Gone at the end."""
-        if self._buffer:
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            return data
-        return self._receive_segment()
-
-    def _receive_segment(self):
-        try:
-            data = self.socket.recv(262144)
-        except OSError as fault:
-            self.ended = RESET
-            raise Gone(str(fault)) from None
-        if not data:
-            self.ended = FIN
-            raise Gone("end")
-        if self.recording:
-            self.segments.append((time.monotonic(), data))
-            self.received += data
-        return data
-
-    def read_line(self):
-        while b"\n" not in self._buffer:
-            self._buffer += self._receive_segment()
-        line, _, rest = bytes(self._buffer).partition(b"\n")
-        self._buffer = bytearray(rest)
-        return line + b"\n"
-
-    def read_exactly(self, count):
-        while len(self._buffer) < count:
-            self._buffer += self._receive_segment()
-        data = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return data
-
-    def read_to_end(self):
-        """Reads until the proxy ends the connection, in order or not."""
-        try:
-            while True:
-                self.receive()
-        except Gone:
-            pass
-
-    def shutdown(self):
-        """FIN from our side; reading goes on."""
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError as fault:
-            raise Gone(str(fault)) from None
-
-    def close(self):
-        self.socket.close()
-
-    def reset(self):
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.socket.close()
-
-    # --- IMAP until the login ---
+    def begin(self):
+        """What comes before the greeting."""
+        if self.backend.proxy_protocol:
+            self.read_proxy_header()
+        if self.backend.tls == "implicit":
+            self.start_tls(self.backend.context)
 
     def read_command(self):
         """Tag, command in upper case, and the rest of the line."""
@@ -127,6 +43,14 @@ class Connection:
     def answer(self, template, tag):
         self.send(template.replace(b"$", tag))
 
+    @property
+    def capability(self):
+        """What is offered now: another thing, perhaps, since STARTTLS."""
+        backend = self.backend
+        if backend.tls == "starttls" and self.tls:
+            return backend.capability_tls or backend.capability
+        return backend.first_capability
+
     def serve_until_login(self):
         """Greets and answers commands until a login is accepted; false if the proxy logs out."""
         backend = self.backend
@@ -135,76 +59,43 @@ class Connection:
             return False
         self.send(backend.greeting)
         while True:
-            start = len(self.received) - len(self._buffer)
+            start = self.consumed
             tag, command, rest = self.read_command()
             self.commands.append(command)
             if command == b"CAPABILITY":
-                self.send(b"* CAPABILITY " + backend.capability + b"\r\n" + tag + b" OK done\r\n")
+                self.answer(b"* CAPABILITY " + self.capability + b"\r\n" +
+                            backend.capability_answer, tag)
             elif command == b"ID":
                 self.ids.append(parse_id(rest))
                 self.answer(backend.id_answer, tag)
             elif command == b"LOGOUT":
                 self.send(b"* BYE\r\n" + tag + b" OK\r\n")
                 return False
+            elif command == b"STARTTLS" and backend.tls == "starttls" and not self.tls:
+                self._serve_starttls(tag)
             elif command in (b"AUTHENTICATE", b"LOGIN"):
                 if self._serve_login(tag, command, rest, start):
                     return True
             else:
                 self.send(tag + b" BAD unexpected\r\n")
 
+    def _serve_starttls(self, tag):
+        """An injection stands in the same segment as the reply."""
+        answer = self.backend.starttls_answer
+        self.send(answer.replace(b"$", tag) + self.backend.starttls_injection)
+        if answer.startswith(b"$ OK"):
+            self.start_tls(self.backend.context)
+
     def _serve_login(self, tag, command, rest, start):
-        if command == b"LOGIN":
-            user, password = self._read_arguments(rest)
-            login = Login("LOGIN", b"", user, password, b"")
-        else:
-            login = self._read_plain(rest)
-        login.raw = bytes(self.received[start:len(self.received) - len(self._buffer)])
+        login, good = LoginReader(self).read(command, rest)
+        login.raw = bytes(self.received[start:self.consumed])
         self.logins.append(login)
         backend = self.backend
-        if backend.password is not None and login.password != backend.password:
-            self.answer(backend.refuse, tag)
+        if not good:
+            self.answer(backend.cancelled if login.cancelled else backend.refuse, tag)
             return False
         self.answer(backend.accept, tag)
         return backend.accept.startswith(b"$ OK") or b"\r\n$ OK" in backend.accept
-
-    def _read_plain(self, rest):
-        mechanism, _, initial = rest.partition(b" ")
-        assert mechanism.upper() == b"PLAIN", rest
-        form = "PLAIN-IR"
-        if not initial:
-            form = "PLAIN"
-            self.send(self.backend.continuation)
-            initial = self.read_line()[:-2]
-        owner, user, password = base64.b64decode(initial, validate=True).split(b"\0")
-        return Login(form, owner, user, password, b"")
-
-    def _read_arguments(self, rest):
-        """Two astrings; literals are asked for where they want it."""
-        arguments = []
-        while True:
-            if rest.startswith(b'"'):
-                match = re.match(rb'"((?:[^"\\]|\\.)*)"', rest)
-                assert match, rest
-                arguments.append(re.sub(rb"\\(.)", rb"\1", match[1]))
-                rest = rest[match.end():]
-            elif rest.startswith(b"{"):
-                match = re.fullmatch(rb"\{(\d+)(\+?)\}", rest)
-                assert match, rest
-                if not match[2]:
-                    self.send(b"+ go on\r\n")
-                arguments.append(self.read_exactly(int(match[1])))
-                rest = self.read_line()[:-2]
-            else:
-                match = re.match(rb"[^ ]+", rest)
-                assert match, rest
-                arguments.append(match[0])
-                rest = rest[match.end():]
-            if not rest:
-                break
-            assert rest.startswith(b" "), rest
-            rest = rest[1:]
-        assert len(arguments) == 2, arguments
-        return arguments
 
 
 def parse_id(text):
@@ -235,7 +126,7 @@ def echo(connection):
         while True:
             connection.send(connection.receive())
     except Gone:
-        if connection.ended == FIN:
+        if connection.ended != RESET:
             connection.shutdown()
         raise
 
@@ -243,12 +134,15 @@ def echo(connection):
 class FakeBackend:
     """Listens on a port of its own or a Unix socket; `connections` holds all that were made."""
 
-    def __init__(self, name, unix_path=None, host="127.0.0.1"):
+    def __init__(self, name, unix_path=None, host="127.0.0.1", **manners):
+        """`manners` are attributes that reset() sets, too."""
         self.name = name
+        self.manners = manners
         self.unix_path = unix_path
         self.host = host
         self.port = None
         self._alive = True
+        self._contexts = {}
         if unix_path:
             self._listener = socket.socket(socket.AF_UNIX)
             self._listener.bind(str(unix_path))
@@ -264,16 +158,61 @@ class FakeBackend:
     def reset(self):
         """Good manners and empty records."""
         self.capability = b"IMAP4rev1 SASL-IR LITERAL- ID IDLE AUTH=PLAIN"
-        self.greeting = b"* OK [CAPABILITY " + self.capability + b"] " + \
-            self.name.encode() + b" ready\r\n"
+        self.greeting = DEFAULT
+        self.capability_answer = b"$ OK done\r\n"
         self.id_answer = b'* ID ("name" "FB")\r\n$ OK done\r\n'
         self.continuation = b"+ \r\n"
         self.accept = b"$ OK [CAPABILITY IMAP4rev1 IDLE X] hi\r\n"
         self.refuse = b"$ NO [AUTHENTICATIONFAILED] wrong\r\n"
+        self.cancelled = b"$ BAD cancelled\r\n"
         self.password = b"pw"
+        self.token = b"token"
+        self.token_error = b'{"status":"invalid_token","schemes":"bearer","scope":"mail"}'
+        self.scram_iterations = 4096
         self.session = serve_commands
         self.script = None
+        self._reset_tls()
+        for name, value in self.manners.items():
+            setattr(self, name, value)
         self.connections = []
+
+    def _reset_tls(self):
+        """No TLS. `tls` is "none", "implicit" or "starttls", `certificate` a Pair, and tls_options
+        are make_server_context's."""
+        self.proxy_protocol = False
+        self.tls = "none"
+        self.certificate = None
+        self.tls_options = {}
+        self.capability_tls = None
+        self.offers_starttls = True
+        self.starttls_answer = b"$ OK begin\r\n"
+        self.starttls_injection = b""
+
+    @property
+    def first_capability(self):
+        """What is offered in the greeting."""
+        starttls = self.tls == "starttls" and self.offers_starttls
+        return self.capability + (b" STARTTLS" if starttls else b"")
+
+    @property
+    def greeting(self):
+        """What was set: DEFAULT says what is offered, None says nothing at all."""
+        if self._greeting is not DEFAULT:
+            return self._greeting
+        return b"* OK [CAPABILITY " + self.first_capability + b"] " + self.name.encode() + \
+            b" ready\r\n"
+
+    @greeting.setter
+    def greeting(self, greeting):
+        self._greeting = greeting
+
+    @property
+    def context(self):
+        """One for as long as the manners are the same, so that sessions come back."""
+        wanted = repr((self.certificate, sorted(self.tls_options.items())))
+        if wanted not in self._contexts:
+            self._contexts[wanted] = make_server_context(self.certificate, **self.tls_options)
+        return self._contexts[wanted]
 
     @property
     def address(self):
@@ -299,6 +238,7 @@ class FakeBackend:
 
     def _serve(self, connection):
         try:
+            connection.begin()
             if self.script:
                 self.script(connection)
             elif connection.serve_until_login():

@@ -9,6 +9,9 @@ import struct
 import threading
 import time
 
+import sasl
+from tls_pipe import TlsPipe, limit_versions
+
 TIMEOUT = 5
 
 
@@ -26,16 +29,36 @@ FIN = "FIN"
 RESET = "reset"
 
 
-class Client:
-    """A connection to 127.0.0.1. With `ca` it speaks TLS, one record per send()."""
+def make_context(ca, alpn=None, certificate=None, versions=None, ciphers=None):
+    """What a client offers and demands. `ca` False: any certificate will do. `certificate` is a
+    Pair; `versions` "1.2" or "1.3"; `ciphers` a list for TLS 1.2."""
+    context = ssl.create_default_context(cafile=str(ca) if ca else None)
+    context.hostname_checks_common_name = False
+    if ca is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    if certificate:
+        context.load_cert_chain(str(certificate.chain), str(certificate.key))
+    limit_versions(context, versions)
+    if ciphers:
+        context.set_ciphers(ciphers)
+    return context
 
-    def __init__(self, port, ca=None, source=None, timeout=TIMEOUT, alpn=None, receive_buffer=None):
+
+class Client:
+    """A connection to 127.0.0.1. With `ca` it speaks TLS, one record per send(); `tls` has the
+    further arguments of start_tls. `first` goes before all else: a PROXY header."""
+
+    def __init__(self, port, ca=None, source=None, timeout=TIMEOUT, receive_buffer=None,
+                 first=b"", **tls):
         self.timeout = timeout
         self.buffer = b""
         self.ended = None
         self.tls = None
         self.greeting = None
-        self._tls_lock = threading.Lock()
+        self.before_tls = b""
         self._send_lock = threading.Lock()
         self.socket = socket.socket()
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -45,46 +68,51 @@ class Client:
             self.socket.bind((source, 0))
         self.socket.settimeout(timeout)
         self.socket.connect(("127.0.0.1", port))
-        if ca:
-            self._handshake(ca, alpn)
+        if first:
+            self.socket.sendall(first)
+        if ca is not None:
+            self.start_tls(ca, **tls)
 
-    def _handshake(self, ca, alpn):
-        context = ssl.create_default_context(cafile=str(ca))
-        if alpn:
-            context.set_alpn_protocols(alpn)
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
-        while True:
-            try:
-                self.tls.do_handshake()
-                self.socket.sendall(self._outgoing.read())
-                return
-            except ssl.SSLWantReadError:
-                self.socket.sendall(self._outgoing.read())
-                received = self.socket.recv(65536)
-                if not received:
-                    raise Ended(FIN) from None
-                self._incoming.write(received)
+    def start_tls(self, ca, server_name="localhost", ticket=None, context=None, **offers):
+        """The handshake. `server_name` is the SNI and the name that is verified, None for neither;
+        `ticket` comes back with the session of an earlier client; `offers` are make_context's."""
+        if context is None:
+            context = ticket.context if ticket else make_context(ca, **offers)
+        if server_name is None:
+            context.check_hostname = False
+        self.tls = TlsPipe(context, self.socket.sendall, self._receive_of_handshake,
+                           server_name=server_name, session=ticket.session if ticket else None)
+
+    def _receive_of_handshake(self):
+        try:
+            received = self.socket.recv(65536)
+        except ConnectionResetError:
+            raise Ended(RESET) from None
+        if not received:
+            raise Ended(FIN)
+        return received
+
+    def starttls(self, ca, behind=b"", tag="s", **options):
+        """STARTTLS, with `behind` in the same segment, and the handshake; returns the reply. What
+        the server sent behind its reply stays in `before_tls`, and is no part of what is read."""
+        self.send(f"{tag} STARTTLS\r\n".encode() + behind)
+        reply = self.read_until(tag)
+        assert reply[-1].startswith(f"{tag} OK".encode()), reply
+        self.before_tls, self.buffer = self.buffer, b""
+        self.start_tls(ca, **options)
+        return reply
 
     # --- writing ---
 
     def send(self, data):
         """All bytes at once: under TLS in one record if they fit, else in several."""
         with self._send_lock:
-            if self.tls:
-                with self._tls_lock:
-                    self.tls.write(data)
-                    data = self._outgoing.read()
-            self.socket.sendall(data)
+            self.socket.sendall(self.tls.encrypt([data]) if self.tls else data)
 
     def send_records(self, pieces):
         """Each piece in a TLS record of its own, but all of them in one go."""
         with self._send_lock:
-            with self._tls_lock:
-                for piece in pieces:
-                    self.tls.write(piece)
-                data = self._outgoing.read()
-            self.socket.sendall(data)
+            self.socket.sendall(self.tls.encrypt(pieces))
 
     def send_bytewise(self, data, pause=0.0):
         """Every byte in a record (and as a rule a segment) of its own."""
@@ -107,15 +135,17 @@ class Client:
         if self.ended:
             raise Ended(self.ended)
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
-        while True:
-            raw = self._receive_raw(deadline, size)
-            if not self.tls:
-                return raw
-            data = self._decrypt(raw)
-            if data:
-                return data
-            if self.ended:
-                raise Ended(self.ended)
+        if not self.tls:
+            return self._receive_raw(deadline, size)
+        # Some may have come with the handshake.
+        data = self.tls.decrypt(b"")
+        while not data and not self.tls.ended:
+            data = self.tls.decrypt(self._receive_raw(deadline, size))
+        if self.tls.ended:
+            self.ended = CLOSE_NOTIFY
+        if not data:
+            raise Ended(self.ended)
+        return data
 
     def _receive_raw(self, deadline, size):
         left = max(0.0, deadline - time.monotonic())
@@ -130,23 +160,6 @@ class Client:
             self.ended = FIN
             raise Ended(FIN)
         return raw
-
-    def _decrypt(self, raw):
-        data = b""
-        with self._tls_lock:
-            self._incoming.write(raw)
-            try:
-                while True:
-                    piece = self.tls.read(65536)
-                    if not piece:
-                        self.ended = CLOSE_NOTIFY
-                        break
-                    data += piece
-            except ssl.SSLWantReadError:
-                pass
-            except ssl.SSLZeroReturnError:
-                self.ended = CLOSE_NOTIFY
-        return data
 
     def read_line(self, timeout=None):
         """One line, its CRLF included."""
@@ -225,13 +238,7 @@ class Client:
     def close_notify(self):
         if self.tls:
             with self._send_lock:
-                with self._tls_lock:
-                    try:
-                        self.tls.unwrap()
-                    except (ssl.SSLWantReadError, ssl.SSLError):
-                        pass
-                    data = self._outgoing.read()
-                self.socket.sendall(data)
+                self.socket.sendall(self.tls.close_notify())
 
     def reset(self):
         """Ends with RST."""
@@ -265,6 +272,44 @@ class Client:
         """LOGIN that must succeed; returns the lines."""
         lines = self.command(tag, f"LOGIN {user} {password}")
         assert lines[-1].startswith(f"{tag} OK".encode()), lines
+        return lines
+
+    def authenticate(self, mechanism, *answers, initial=None, tag="a"):
+        """AUTHENTICATE: each answer is bytes, or a function of the decoded challenge that gives
+        them; None cancels. Returns the challenges, decoded, and the lines of the reply, which may
+        come before all answers were asked for."""
+        command = f"{tag} AUTHENTICATE {mechanism}".encode()
+        if initial is not None:
+            command += b" " + (sasl.encode(initial) or b"=")
+        self.send(command + b"\r\n")
+        challenges, lines, answers = [], [], list(answers)
+        while True:
+            line = self.read_line()
+            if line.startswith(tag.encode() + b" "):
+                return challenges, lines + [line]
+            if not line.startswith(b"+ "):
+                lines.append(line)
+                continue
+            challenges.append(sasl.decode(line[2:-2]))
+            assert answers, challenges
+            answer = answers.pop(0)
+            if callable(answer):
+                answer = answer(challenges[-1])
+            self.send((b"*" if answer is None else sasl.encode(answer)) + b"\r\n")
+
+    def scram(self, mechanism, user, password, owner="", initial=True, tag="a"):
+        """A whole SCRAM; returns the lines of the reply. The server must prove itself before OK."""
+        scram = sasl.ScramClient(mechanism, user, password, owner)
+        proofs = []
+
+        def prove(challenge):
+            proofs.append(scram.verify(challenge))
+            return b""
+
+        start = [] if initial else [scram.first()]
+        _, lines = self.authenticate(mechanism, *start, scram.final, prove, tag=tag,
+                                     initial=scram.first() if initial else None)
+        assert proofs == [True] or b" OK" not in lines[-1][:len(tag) + 3], (proofs, lines)
         return lines
 
     def status(self, tag, text):

@@ -8,9 +8,11 @@ import signal
 import pytest
 
 from backend import FakeBackend
+from certificates import Certificates
+from dovecot import Dovecot, FullDovecot
 from fake_redis import FakeRedis
 from proxy import BINARY, Gatepost, make_sections
-from servers import Certificates, Dovecot, RedisServer
+from servers import RedisServer
 
 
 def pytest_configure():
@@ -51,18 +53,43 @@ def mail2():
     server.remove()
 
 
+@pytest.fixture(scope="session")
+def full1(certificates):
+    """A real Dovecot with TLS and every mechanism."""
+    server = FullDovecot("full1", certificates)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def full2(certificates):
+    """Another one."""
+    server = FullDovecot("full2", certificates)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def certified1(certificates):
+    """One that asks for client certificates, and has EXTERNAL. As Dovecot 2.3 does then, it ends
+    every handshake that would come back to an earlier session."""
+    server = FullDovecot("certified1", certificates, client_certificates=True)
+    yield server
+    server.remove()
+
+
 @pytest.fixture(scope="module")
-def fb1():
-    """FB1 of the table of cases."""
-    backend = FakeBackend("FB1")
+def fb1(request):
+    """FB1 of the table of cases, with the MANNERS of the module where it has any."""
+    backend = FakeBackend("FB1", **getattr(request.module, "MANNERS", {}))
     yield backend
     backend.close()
 
 
 @pytest.fixture(scope="module")
-def fb2():
-    """FB2 of the table of cases."""
-    backend = FakeBackend("FB2")
+def fb2(request):
+    """FB2 of the table of cases, likewise."""
+    backend = FakeBackend("FB2", **getattr(request.module, "MANNERS", {}))
     yield backend
     backend.close()
 
@@ -107,10 +134,10 @@ class Factory:
         self.running = []
 
     def __call__(self, backends, users=None, redis=None, limits_of_process=None, environment=None,
-                 plain=True, port=None, extra_listeners=(), **changes):
+                 plain=True, port=None, extra_listeners=(), listeners=None, **changes):
         sections = make_sections(self.certificates, backends, users, redis, **changes)
         gatepost = Gatepost(self.certificates, sections, limits_of_process, environment, plain,
-                            port, extra_listeners)
+                            port, extra_listeners, listeners)
         self.running.append(gatepost)
         return gatepost
 

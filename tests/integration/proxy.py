@@ -41,12 +41,13 @@ def toml(sections):
 def make_sections(certificates, backends, users=None, redis=None, **changes):
     """The sections of a configuration: `backends` maps names to an address or to options, `users`
     names to backends (static), `redis` is a URL or options. Each further argument changes keys of
-    the section of its name. Failures are answered at once, so that tests are quick."""
+    the section of its name, or is the whole list of its tables ("tls.certificate"). Failures are
+    answered at once, so that tests are quick."""
     sections = {
         "process": {"workers": 2, "drain_timeout": "5s"},
         "log": {"level": "debug"},
         "tls": {},
-        "tls.certificate": [{"chain": str(certificates.chain), "key": str(certificates.key)}],
+        "tls.certificate": [certificate_table(certificates.server)],
         "limits": {"failure_delay": "0s", "login_failures": 1000, "close_timeout": "3s"},
         "routing": {"source": "redis" if redis else "static"},
         "backend": [],
@@ -57,25 +58,41 @@ def make_sections(certificates, backends, users=None, redis=None, **changes):
         sections["routing.users"] = dict(users)
     for name, what in backends.items():
         options = dict(what) if isinstance(what, dict) else {"address": what}
-        sections["backend"].append({"name": name, **options})
+        sections["backend"].append({"name": name, "probe": False, **options})
     for section, keys in changes.items():
-        sections.setdefault(section, {}).update(keys)
+        if isinstance(keys, list):
+            sections[section] = [dict(table) for table in keys]
+        else:
+            sections.setdefault(section, {}).update(keys)
     return sections
 
 
+def certificate_table(pair, **options):
+    """A [[tls.certificate]] for a Pair."""
+    return {"chain": str(pair.chain), "key": str(pair.key), **options}
+
+
 class Gatepost:
-    """A running gatepost with a TLS listener on `tls_port` and one without TLS on `port`; further
-    ones as told, where {port} in an address stands for `extra_port`."""
+    """A running gatepost with a listener of TLS on `tls_port`, one of STARTTLS on `starttls_port`,
+    one without TLS on `port`, and one for each of `listeners`, a dictionary of options by name
+    whose ports are in `ports`; further ones as told, where {port} in an address stands for
+    `extra_port`."""
 
     def __init__(self, certificates, sections, limits=None, environment=None, plain=True,
-                 port=None, extra_listeners=()):
+                 port=None, extra_listeners=(), listeners=None):
         self.ca = certificates.ca
         self.folder = short_folder("proxy")
         self.tls_port, self.port, self.extra_port = free_port(), port or free_port(), free_port()
+        self.starttls_port = free_port()
+        self.ports = {name: free_port() for name in listeners or {}}
         self.sections = dict(sections)
         self.sections["listener"] = [
             {"address": f"127.0.0.1:{self.tls_port}"},
-            {"address": f"127.0.0.1:{self.port}", "tls": "none", "allow_plaintext": plain}]
+            {"address": f"127.0.0.1:{self.port}", "tls": "none", "allow_plaintext": plain},
+            {"address": f"127.0.0.1:{self.starttls_port}", "tls": "starttls"}]
+        for name, options in (listeners or {}).items():
+            address = f"127.0.0.1:{self.ports[name]}"
+            self.sections["listener"].append({"address": address, **options})
         for extra in extra_listeners:
             address = extra["address"].replace("{port}", str(self.extra_port))
             self.sections["listener"].append({**extra, "address": address})
@@ -100,7 +117,8 @@ class Gatepost:
 
     def _listens(self):
         said = self.sections["log"]["level"] not in ("info", "debug") or '"listening"' in self.log()
-        return said and accepts(self.tls_port) and accepts(self.port)
+        ports = (self.tls_port, self.port, self.starttls_port)
+        return said and all(accepts(port) for port in ports)
 
     @property
     def pid(self):
@@ -112,6 +130,17 @@ class Gatepost:
         """A client, TLS or not, that has read the greeting."""
         client = Client(self.tls_port if tls else self.port, self.ca if tls else None, **options)
         return client.greet() if greet else client
+
+    def connect_to(self, listener, tls=True, greet=True, **options):
+        """A client of one of `listeners`, by its name."""
+        client = Client(self.ports[listener], self.ca if tls else None, **options)
+        return client.greet() if greet else client
+
+    def connect_starttls(self, **options):
+        """A client that has read the greeting and began TLS by STARTTLS."""
+        client = Client(self.starttls_port).greet()
+        client.starttls(self.ca, **options)
+        return client
 
     # --- the log ---
 

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real servers, each in a folder and on a port of its own: Redis, Dovecot, a certificate."""
+"""What real servers need, each in a folder and on a port of its own; and Redis."""
 
 import os
 import pathlib
-import pwd
-import grp
 import random
 import shutil
 import signal
@@ -13,7 +11,6 @@ import subprocess
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 AS_ROOT = os.geteuid() == 0
 PASSWORD = "pw"
 
@@ -74,47 +71,6 @@ def short_folder(name):
     return folder
 
 
-class Certificates:
-    """An authority and a server's certificate by it (ECDSA P-256, DNS:localhost, IP:127.0.0.1)."""
-
-    CONFIG = """
-[req]
-distinguished_name = dn
-prompt = no
-[dn]
-CN = gatepost test
-[ca]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign
-[server]
-basicConstraints = CA:FALSE
-subjectAltName = DNS:localhost, IP:127.0.0.1
-"""
-
-    def __init__(self):
-        self.folder = short_folder("cert")
-        self.ca = self.folder / "ca.pem"
-        self.chain = self.folder / "server.pem"
-        self.key = self.folder / "server.key"
-        (self.folder / "openssl.cnf").write_text(self.CONFIG)
-        new = ["req", "-config", "openssl.cnf", "-nodes", "-newkey", "ec",
-               "-pkeyopt", "ec_paramgen_curve:P-256"]
-        self._openssl(*new, "-x509", "-extensions", "ca", "-days", "30",
-                      "-keyout", "ca.key", "-out", "ca.pem")
-        self._openssl(*new, "-keyout", "server.key", "-out", "server.csr")
-        self._openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-                      "-CAcreateserial", "-extfile", "openssl.cnf", "-extensions", "server",
-                      "-days", "30", "-out", "server.pem")
-        self._openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "other.key")
-        self.other_key = self.folder / "other.key"
-
-    def _openssl(self, *arguments):
-        subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
-
-    def remove(self):
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
 class RedisServer:
     """A private Redis on a TCP port and a Unix socket; may be stopped and started again."""
 
@@ -158,73 +114,3 @@ class RedisServer:
 
     def route(self, user, backend, database=0):
         self.command("SET", f"gatepost:route:{user}", backend, database=database)
-
-
-class Dovecot:
-    """A real Dovecot with one password for everybody and a mailbox for whoever logs in."""
-
-    def __init__(self, name):
-        self.name = name
-        self.folder = short_folder(name)
-        self.port = free_port()
-        self.mail = self.folder / "mail"
-        self.mail.mkdir()
-        if AS_ROOT:
-            names = ("dovecot", "dovecot", "dovenull", "nobody", "nogroup")
-        else:
-            me = pwd.getpwuid(os.geteuid()).pw_name
-            mine = grp.getgrgid(os.getegid()).gr_name
-            names = (me, mine, me, me, mine)
-        self.mail_user, self.mail_group = names[3:]
-        shutil.chown(self.mail, self.mail_user, self.mail_group)
-        self._write_config(names)
-        with open(self.folder / "stderr.log", "ab") as log:
-            self.process = subprocess.Popen(
-                ["dovecot", "-F", "-c", str(self.folder / "dovecot.conf")], stdout=log, stderr=log,
-                env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"})
-        wait_until(lambda: accepts(self.port), what=f"Dovecot {name}")
-
-    def _write_config(self, names):
-        text = (ROOT / "deploy/demo/dovecot-2.3.conf").read_text()
-        keys = ("INTERNAL_USER", "INTERNAL_GROUP", "LOGIN_USER", "MAIL_USER", "MAIL_GROUP")
-        values = dict(zip(keys, names))
-        values.update(DIR=str(self.folder), PORT=str(self.port), PASSWORD=PASSWORD)
-        for key, value in values.items():
-            text = text.replace(f"@{key}@", value)
-        (self.folder / "dovecot.conf").write_text(text)
-
-    @property
-    def address(self):
-        return f"127.0.0.1:{self.port}"
-
-    def log(self):
-        path = self.folder / "dovecot.log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def seed(self, user, count=1):
-        """Puts messages into the user's inbox whose subjects say which server this is."""
-        home = self.mail / user
-        for folder in ("cur", "new", "tmp"):
-            (home / "Maildir" / folder).mkdir(parents=True, exist_ok=True)
-        for number in range(1, count + 1):
-            (home / "Maildir/new" / f"{number}.{self.name}").write_text(
-                f"From: a@localhost\r\nTo: {user}@localhost\r\n"
-                f"Subject: this is {user} on {self.name}\r\n"
-                "Date: Fri, 21 Nov 2025 10:00:00 +0000\r\n"
-                f"Message-ID: <{number}.{user}.{self.name}@localhost>\r\n\r\nHello {number}.\r\n")
-        self._own(home)
-
-    def _own(self, path):
-        for parent, folders, files in os.walk(path):
-            for entry in (parent, *(os.path.join(parent, name) for name in folders + files)):
-                shutil.chown(entry, self.mail_user, self.mail_group)
-
-    def messages(self, user):
-        """The messages of the user's inbox, as the bytes of their files, in order of arrival."""
-        files = [path for folder in ("new", "cur")
-                 for path in (self.mail / user / "Maildir" / folder).glob("*")]
-        return [path.read_bytes() for path in sorted(files, key=lambda path: path.stat().st_mtime)]
-
-    def remove(self):
-        end_process(self.process)
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -45,6 +45,8 @@ def test_dump_defaults_is_toml():
     defaults = tomllib.loads(done.stdout)
     assert defaults["routing"]["lookup"] == "GET gatepost:route:{user}"
     assert defaults["process"]["drain_timeout"] == "30s"
+    assert defaults["listener"][0]["trusted"] == []
+    assert "SCRAM-SHA-256" in defaults["listener"][0]["mechanisms"]
 
 
 def test_check_says_ok(write_config):
@@ -53,14 +55,21 @@ def test_check_says_ok(write_config):
 
 
 def test_print_config_reads_back(write_config, tmp_path):
-    path = write_config(redis={"url": "redis://:hush@127.0.0.1:6379/2"},
-                        limits={"login_timeout": "90s"})
+    listener = {"address": f"127.0.0.1:{free_port()}", "mechanisms": ["login", "PLAIN"],
+                "trusted": ["10.0.0.0/8", "::1", "unix"]}
+    backend = {"name": "FB1", "address": "127.0.0.1:1", "user": "{local}",
+               "master_user": "proxy", "master_password": "hush"}
+    path = write_config(redis={"url": "redis://:hush@127.0.0.1:6379/2"}, listener=[listener],
+                        backend=[backend], limits={"login_timeout": "90s"})
     first = run_binary("-c", path, "--print-config")
     assert first.returncode == 0 and "hush" not in first.stdout
     printed = tomllib.loads(first.stdout)
     assert printed["limits"]["login_timeout"] in ("90s", "1m30s")
     assert printed["routing"]["users"] == {"u1": "FB1"}
     assert printed["backend"][0]["name"] == "FB1"
+    assert printed["backend"][0]["master_password"] == "***"
+    assert printed["listener"][0]["trusted"] == listener["trusted"]
+    assert printed["listener"][0]["mechanisms"] == ["PLAIN", "LOGIN"]
     again = tmp_path / "again.toml"
     again.write_text(first.stdout)
     assert run_binary("-c", again, "--print-config").stdout == first.stdout
@@ -108,13 +117,25 @@ login_failures = 0
 
 [nonsense]
 x = 1
+
+[[listener]]
+address = "0.0.0.0:9993"
+proxy_protocol = true
+mechanisms = ["PLIAN"]
+
+[[backend]]
+name = "mail2"
+address = "127.0.0.1:144"
+ca = "/dev/null"
+master_user = "proxy"
 """
 
 EXPECTED = [
     (3, r"workerz.*workers"), (4, "drain_timeout"), (7, "level.*debug"), (13, "9993"),
     (14, "allow_plaintext"), (17, "/nonexistent/chain.pem"), (18, "/nonexistent/key.pem"),
     (21, "redis://"), (22, "timeout"), (25, "SET"), (28, "mail9"), (35, "mail1"), (36, "port"),
-    (39, "login_failures"), (41, "nonsense")]
+    (39, "login_failures"), (41, "nonsense"), (45, "0.0.0.0:9993"), (46, "trusted"),
+    (47, "PLIAN.*PLAIN"), (52, "ca.*no effect"), (53, "master_password")]
 
 
 @pytest.mark.parametrize("options", [["--check"], []])
@@ -167,6 +188,36 @@ def test_certificate_that_is_none(write_config, certificates, tmp_path, which):
     files[which] = str(tmp_path / "none.pem")
     done = run_binary("-c", write_config(**{"tls.certificate": [files]}), "--check")
     assert done.returncode == 2 and "none.pem" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("section,option", [
+    ("tls", "client_ca"), ("routing", "url_ca"), ("backend", "ca"), ("backend", "client_chain"),
+    ("backend", "client_key")])
+def test_file_that_is_none(write_config, certificates, tmp_path, section, option):
+    """Each is named with the place where the configuration names it."""
+    none = tmp_path / "none.pem"
+    none.write_text("nothing of the kind\n")
+    backend = {"name": "FB1", "address": "127.0.0.1:1", "tls": "implicit"}
+    if section == "backend" and option != "ca":
+        backend.update(client_chain=str(certificates.chain), client_key=str(certificates.key))
+    tables = {"tls": {}, "routing": {"source": "static"}, "backend": backend}
+    tables[section][option] = str(none)
+    path = write_config(**{**tables, "backend": [backend]})
+    line = 1 + path.read_text().split(str(none))[0].count("\n")
+    done = run_binary("-c", path, "--check")
+    assert done.returncode == 2
+    assert re.match(re.escape(f"{path}:{line}:") + r"\d+: .*none\.pem", done.stderr), done.stderr
+
+
+def test_staple_that_is_none(write_config, certificates, tmp_path):
+    """It is made anew every few days by somebody else: no reason not to start."""
+    staple = tmp_path / "none.der"
+    staple.write_text("nothing of the kind\n")
+    path = write_config(**{"tls.certificate": [{
+        "chain": str(certificates.chain), "key": str(certificates.key), "ocsp": str(staple)}]})
+    done = run_binary("-c", path, "--check")
+    assert (done.returncode, done.stdout) == (0, "ok\n")
+    assert "none.der" in done.stderr
 
 
 def test_address_in_use(write_config):

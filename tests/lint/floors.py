@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The floors of the house: who may include whom, and which library lives in which room."""
+import fnmatch
 import os
 import re
 
@@ -11,11 +12,13 @@ PURE = ("base", "imap")
 # header: where it may be included. A trailing * stands for the rest of the name.
 ROOMS_OF_LIBRARIES = {
     "hiredis/": ["routing/redis_codec"],
-    "openssl/": ["net/tls", "net/ticket", "net/stream"],
+    "openssl/": ["net/tls*", "net/ticket", "net/stream*"],
     "toml++/": ["core/toml"],
     "ares.h": ["net/resolver"],
     "ev.h": ["net/*", "routing/*", "session/*", "daemon/*"],
-    "pthread.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config"],
+    # Workers share the ticket keys, which are exchanged, and the OCSP responses of the store.
+    "pthread.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
+                  "net/ticket", "net/tls"],
     # Process-wide tables count without a lock.
     "stdatomic.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
                     "session/limit"],
@@ -75,7 +78,7 @@ def may_include(header, room, stem):
         if header == library or (library.endswith("/") and header.startswith(library)):
             for place in places:
                 place_room, place_name = place.split("/")
-                if place_room == room and place_name in ("*", stem):
+                if place_room == room and fnmatch.fnmatchcase(stem, place_name):
                     return True
             return False
     return True

@@ -12,7 +12,7 @@ COLUMN_LAW = 100
 PARAMETER_LAW = 5
 DEPTH_LAW = 3
 # Callbacks whose parameters a library chose.
-FOREIGN_SHAPES = {("proxy/net/tls.c", "select_alpn")}
+FOREIGN_SHAPES = {("proxy/net/tls.c", "select_alpn"), ("proxy/net/ticket.c", "on_ticket")}
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 
 

@@ -206,10 +206,15 @@ void session_rig_open(struct session_rig *rig, const struct rig_options *options
 	assert_true(stream_loop_init(&rig->shared, rig->loop, 0));
 	rig->resolver = resolver_new(rig->loop, options->dns, &error);
 	assert_non_null(rig->resolver);
-	rig->router =
-		router_new(&(struct router_settings){rig->config, &rig->shared, &rig->timeouts,
-						     rig->resolver, &rig->metrics},
-			   &error);
+	rig->router = router_new(
+		&(struct router_settings){
+			.config = rig->config,
+			.shared = &rig->shared,
+			.timeouts = &rig->timeouts,
+			.resolver = rig->resolver,
+			.metrics = &rig->metrics,
+		},
+		&error);
 	assert_non_null(rig->router);
 	rig->tls = SSL_CTX_new(TLS_method());
 	assert_non_null(rig->tls);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Streams under test, their owners that write down what they are told, and the loop that they live
- * in. The other end is a bare socket of the test, or a struct tls_peer.
+ * in. The other end is a bare socket of the test, or a struct test_peer.
  */
 #ifndef GATEPOST_TESTS_STREAM_WORLD_H
 #define GATEPOST_TESTS_STREAM_WORLD_H
@@ -15,7 +15,7 @@
 
 struct ssl_ctx_st;
 struct stream_owner;
-struct tls_peer;
+struct test_peer;
 
 typedef void stream_owner_hook_t(struct stream_owner *owner);
 
@@ -24,7 +24,7 @@ struct stream_world {
 	struct stream_loop shared;
 	struct ev_prepare watcher;
 	unsigned turns;
-	struct tls_peer *peer; /* pumped by stream_world_until, NULL: none */
+	struct test_peer *peer; /* pumped by stream_world_until, NULL: none */
 	struct ssl_ctx_st *context; /* of struct tls_line; the test's */
 };
 

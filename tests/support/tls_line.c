@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A stream with TLS, its owner, and the client at its other end.
+ * A stream with TLS, its owner, and the other end.
  */
 #include "support/tls_line.h"
 
@@ -15,13 +15,15 @@
 
 #include <openssl/ssl.h>
 
-#include "net/tls.h"
+#include "net/tls_client.h"
 
 uint8_t line_pattern[MEBIBYTE];
 const uint16_t line_versions[2] = {TLS1_2_VERSION, TLS1_3_VERSION};
 
 static struct tls_files files;
 static SSL_CTX *context;
+static struct tls_client_trust *trust;
+static struct tls_client *client; /* NULL: the streams are servers */
 
 int tls_line_begin_group(void **state)
 {
@@ -32,10 +34,24 @@ int tls_line_begin_group(void **state)
 	return 0;
 }
 
+int tls_line_begin_client_group(void **state)
+{
+	struct tls_client_settings settings = {.ca = "", .chain = "", .key = ""};
+	enum tls_client_fault fault;
+
+	trust = tls_client_trust_new();
+	client = tls_client_new(trust, &settings, &fault, NULL);
+	assert_non_null(client);
+	return tls_line_begin_group(state);
+}
+
 int tls_line_end_group(void **state)
 {
 	(void)state;
-	tls_context_free(context);
+	tls_client_free(client);
+	tls_client_trust_free(trust);
+	client = NULL;
+	trust = NULL;
 	tls_files_remove(&files);
 	return 0;
 }
@@ -53,10 +69,25 @@ void tls_line_check_received(const struct tls_line *line, size_t length)
 	assert_memory_equal(buffer_bytes(&line->owner.received), line_pattern, length);
 }
 
-void tls_line_begin(struct tls_line *line, struct stream_world *world, uint16_t version,
-		    bool small)
+/* The event of the plain stream is none of the test's. */
+static void start_client(struct tls_line *line, int fd)
 {
-	struct tls_peer_settings settings = {.version = version};
+	struct tls_peer peer = {.client = client, .name = "imap.test"};
+	stream_owner_hook_t *on_ready = line->owner.on_ready;
+
+	SSL_set_options(line->peer.tls, SSL_OP_NO_TICKET); /* they would be events too */
+	line->owner.on_ready = NULL;
+	stream_owner_accept(&line->owner, line->world, fd, NULL);
+	assert_string_equal(line->owner.events, "R");
+	line->owner.events[0] = '\0';
+	line->owner.on_ready = on_ready;
+	assert_true(stream_start_tls_client(&line->owner.stream, &peer));
+}
+
+void tls_line_begin(struct tls_line *line, struct stream_world *world, uint16_t version, bool small)
+{
+	struct tls_peer_settings settings = {.version = version,
+					     .server = client != NULL ? world->context : NULL};
 	int ours;
 	int theirs;
 
@@ -64,7 +95,11 @@ void tls_line_begin(struct tls_line *line, struct stream_world *world, uint16_t 
 	stream_world_pair(small, &ours, &theirs);
 	tls_peer_open(&line->peer, theirs, &settings);
 	world->peer = &line->peer;
-	stream_owner_accept(&line->owner, world, ours, world->context);
+	if (client != NULL) {
+		start_client(line, ours);
+	} else {
+		stream_owner_accept(&line->owner, world, ours, world->context);
+	}
 }
 
 void tls_line_open(struct tls_line *line, struct stream_world *world, uint16_t version, bool small)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A stream with TLS, its owner, and the client at its other end.
+ * A stream with TLS, its owner, and the other end: the stream is TLS's server, or its client.
  */
 #ifndef GATEPOST_TESTS_TLS_LINE_H
 #define GATEPOST_TESTS_TLS_LINE_H
@@ -21,13 +21,14 @@ extern const uint16_t line_versions[2];
 /* For cmocka: a group makes the pattern and a certificate, each of its tests begins with a world
  * that has that certificate, and ends with stream_world_end. */
 int tls_line_begin_group(void **state);
+int tls_line_begin_client_group(void **state); /* the streams are clients */
 int tls_line_end_group(void **state);
 int tls_line_begin_test(void **state);
 
 struct tls_line {
 	struct stream_world *world;
 	struct stream_owner owner;
-	struct tls_peer peer;
+	struct test_peer peer;
 };
 
 /* tls_line_begin connects the two, with the context of the world; the handshake is to come. With

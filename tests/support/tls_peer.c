@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A TLS client with every byte in the test's hands.
+ * TLS's other end with every byte in the test's hands.
  */
 #include "support/tls_peer.h"
 
@@ -30,12 +30,13 @@
 #include "base/base.h"
 #include "core/config.h"
 #include "net/tls.h"
+#include "support/certified.h"
 
-/* --- The client ----------------------------------------------------------------------------- */
+/* --- The other end -------------------------------------------------------------------------- */
 
 static void on_info(const SSL *tls, int type, int value)
 {
-	struct tls_peer *peer = SSL_get_app_data(tls);
+	struct test_peer *peer = SSL_get_app_data(tls);
 
 	if (type == SSL_CB_READ_ALERT && value >> 8 == SSL3_AL_FATAL) {
 		peer->alert = value & 0xff;
@@ -44,31 +45,50 @@ static void on_info(const SSL *tls, int type, int value)
 
 static int on_session(SSL *tls, SSL_SESSION *session)
 {
-	struct tls_peer *peer = SSL_get_app_data(tls);
+	struct test_peer *peer = SSL_get_app_data(tls);
 
 	SSL_SESSION_free(peer->session);
 	peer->session = session;
 	return 1;
 }
 
-void tls_peer_open(struct tls_peer *peer, int fd, const struct tls_peer_settings *settings)
+static SSL_CTX *client_context(const struct tls_peer_settings *settings)
 {
-	*peer = (struct tls_peer){.fd = fd, .alert = -1};
-	peer->context = SSL_CTX_new(TLS_method());
-	SSL_CTX_set_session_cache_mode(peer->context, SSL_SESS_CACHE_CLIENT);
-	SSL_CTX_sess_set_new_cb(peer->context, on_session);
-	SSL_CTX_set_info_callback(peer->context, on_info);
-	SSL_CTX_set_max_cert_list(peer->context, 1 << 20);
-	assert_true(SSL_CTX_set_min_proto_version(peer->context, TLS1_VERSION));
-	if (settings->version != 0) {
-		assert_true(SSL_CTX_set_min_proto_version(peer->context, settings->version));
-		assert_true(SSL_CTX_set_max_proto_version(peer->context, settings->version));
+	SSL_CTX *context = SSL_CTX_new(TLS_method());
+
+	assert_non_null(context);
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT);
+	SSL_CTX_sess_set_new_cb(context, on_session);
+	SSL_CTX_set_max_cert_list(context, 1 << 20);
+	if (settings->identity != NULL) {
+		assert_true(SSL_CTX_use_certificate(context, settings->identity->certificate));
+		assert_true(SSL_CTX_use_PrivateKey(context, settings->identity->key));
+	}
+	return context;
+}
+
+void tls_peer_open(struct test_peer *peer, int fd, const struct tls_peer_settings *settings)
+{
+	*peer = (struct test_peer){.fd = fd, .alert = -1};
+	peer->context = settings->server != NULL ? settings->server : client_context(settings);
+	if (settings->server != NULL) {
+		SSL_CTX_up_ref(peer->context);
 	}
 	peer->tls = SSL_new(peer->context);
 	assert_non_null(peer->tls);
 	SSL_set_app_data(peer->tls, peer);
+	SSL_set_info_callback(peer->tls, on_info);
 	SSL_set_bio(peer->tls, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
 	BIO_set_mem_eof_return(SSL_get_rbio(peer->tls), -1);
+	assert_true(SSL_set_min_proto_version(peer->tls, settings->version != 0 ? settings->version
+										: TLS1_VERSION));
+	if (settings->version != 0) {
+		assert_true(SSL_set_max_proto_version(peer->tls, settings->version));
+	}
+	if (settings->server != NULL) {
+		SSL_set_accept_state(peer->tls);
+		return;
+	}
 	SSL_set_connect_state(peer->tls);
 	if (settings->alpn != NULL) {
 		SSL_set_alpn_protos(peer->tls, (const uint8_t *)settings->alpn,
@@ -82,7 +102,7 @@ void tls_peer_open(struct tls_peer *peer, int fd, const struct tls_peer_settings
 	}
 }
 
-static bool take_from_socket(struct tls_peer *peer)
+static bool take_from_socket(struct test_peer *peer)
 {
 	uint8_t bytes[16384];
 	size_t most = peer->most != 0 && peer->most < sizeof(bytes) ? peer->most : sizeof(bytes);
@@ -102,7 +122,7 @@ static bool take_from_socket(struct tls_peer *peer)
 }
 
 /* What the client's TLS has to say. */
-static void collect(struct tls_peer *peer)
+static void collect(struct test_peer *peer)
 {
 	const uint8_t *bytes;
 	size_t length;
@@ -112,14 +132,15 @@ static void collect(struct tls_peer *peer)
 	BIO_reset(SSL_get_wbio(peer->tls));
 }
 
-static void advance(struct tls_peer *peer)
+static void advance(struct test_peer *peer)
 {
 	uint8_t bytes[16384];
 	int count;
 
 	ERR_clear_error();
-	if (!peer->finished) {
-		peer->finished = SSL_do_handshake(peer->tls) == 1;
+	if (!peer->finished && SSL_do_handshake(peer->tls) == 1) {
+		peer->finished = true;
+		SSL_write(peer->tls, "", 0); /* the tickets of a server wait for it */
 	}
 	while (peer->finished && !peer->closed &&
 	       (count = SSL_read(peer->tls, bytes, sizeof(bytes))) != 0) {
@@ -133,7 +154,7 @@ static void advance(struct tls_peer *peer)
 	collect(peer);
 }
 
-void tls_peer_send(struct tls_peer *peer, size_t count)
+void tls_peer_send(struct test_peer *peer, size_t count)
 {
 	ssize_t sent;
 
@@ -144,7 +165,7 @@ void tls_peer_send(struct tls_peer *peer, size_t count)
 	}
 }
 
-bool tls_peer_pump(struct tls_peer *peer)
+bool tls_peer_pump(struct test_peer *peer)
 {
 	bool moved = take_from_socket(peer);
 	size_t before;
@@ -158,7 +179,7 @@ bool tls_peer_pump(struct tls_peer *peer)
 	return moved;
 }
 
-void tls_peer_write(struct tls_peer *peer, const void *bytes, size_t length, size_t record)
+void tls_peer_write(struct test_peer *peer, const void *bytes, size_t length, size_t record)
 {
 	const uint8_t *rest = bytes;
 
@@ -174,18 +195,18 @@ void tls_peer_write(struct tls_peer *peer, const void *bytes, size_t length, siz
 	collect(peer);
 }
 
-void tls_peer_update(struct tls_peer *peer)
+void tls_peer_update(struct test_peer *peer)
 {
 	assert_true(SSL_key_update(peer->tls, SSL_KEY_UPDATE_REQUESTED));
 }
 
-void tls_peer_end(struct tls_peer *peer)
+void tls_peer_end(struct test_peer *peer)
 {
 	assert_true(SSL_shutdown(peer->tls) >= 0);
 	collect(peer);
 }
 
-void tls_peer_close(struct tls_peer *peer)
+void tls_peer_close(struct test_peer *peer)
 {
 	if (peer->fd >= 0) {
 		close(peer->fd);
@@ -283,6 +304,7 @@ void tls_files_make(struct tls_files *files, size_t padding)
 {
 	EVP_PKEY *key = make_key(false);
 
+	files->store = NULL;
 	strcpy(files->folder, "/tmp/gatepost-test-XXXXXX");
 	assert_non_null(mkdtemp(files->folder));
 	snprintf(files->chain, sizeof(files->chain), "%s/chain.pem", files->folder);
@@ -297,6 +319,7 @@ void tls_files_make(struct tls_files *files, size_t padding)
 
 void tls_files_remove(struct tls_files *files)
 {
+	tls_store_free(files->store);
 	unlink(files->chain);
 	unlink(files->key);
 	unlink(files->other_key);
@@ -311,13 +334,15 @@ struct ssl_ctx_st *tls_files_context(struct tls_files *files)
 		.min_version = CONFIG_TLS_1_2,
 		.alpn = true,
 		.tickets = true,
+		.ticket_lifetime_ms = 3600000,
 		.certificates = &certificate,
 		.certificate_count = 1,
 	};
 	struct error error = {0};
-	SSL_CTX *context = tls_context_new(&config, &error);
 
+	assert_null(files->store);
+	files->store = tls_store_new(&config, &error);
 	assert_string_equal(error.text, "");
-	assert_non_null(context);
-	return context;
+	assert_non_null(files->store);
+	return tls_store_context(files->store);
 }

@@ -26,6 +26,11 @@ static const struct rig_options no_delay = {
 	.no_redis = true,
 };
 
+static const struct rig_options no_commands_limit = {
+	.limits = "failure_delay = \"0s\"\ncommands = 1000000\n",
+	.no_redis = true,
+};
+
 static void connect_greeted(struct session_rig *rig, struct rig_peer *client)
 {
 	rig_connect(rig, client);
@@ -198,7 +203,7 @@ static void test_reading_goes_on_after_a_refusal(void **state)
 	struct buffer text = {0};
 
 	(void)state;
-	session_rig_open(&rig, &no_delay);
+	session_rig_open(&rig, &no_commands_limit);
 	reach_login(&rig, &client, &backend);
 	append_noops(&text, MANY_NOOPS);
 	rig_say_bytes(&rig, &client, buffer_bytes(&text), text.length);
@@ -214,6 +219,39 @@ static void test_reading_goes_on_after_a_refusal(void **state)
 	}
 	rig_forget(&backend);
 	end(&rig, &client);
+}
+
+/* A command more than limits.commands, by a client that talks before it listens. */
+static void test_commands_end_at_the_limit(void **state)
+{
+	static const struct rig_options options = {.limits = "commands = 20\n"};
+	struct session_rig rig;
+
+	(void)state;
+	session_rig_open(&rig, &options);
+	for (unsigned more = 0; more <= 1; more++) {
+		struct rig_peer client;
+		struct buffer text = {0};
+
+		connect_greeted(&rig, &client);
+		append_noops(&text, 19 + more);
+		buffer_append_text(&text, "x LOGOUT\r\ny NOOP\r\n");
+		rig_say_bytes(&rig, &client, buffer_bytes(&text), text.length);
+		buffer_done(&text);
+		rig_expect(&rig, &client, more == 0 ? "n00018 OK " : "n00019 OK ");
+		rig_expect(&rig, &client, "\r\n");
+		rig_expect_only(&rig, &client,
+				more == 0 ? "* BYE Logging out.\r\nx OK LOGOUT completed.\r\n"
+					  : "* BYE Too many commands.\r\n");
+		rig_expect_end(&rig, &client);
+		assert_int_equal(client.heard.length, 0);
+		assert_false(client.reset);
+		rig_forget(&client);
+		rig_wait_gone(&rig);
+		assert_int_equal(rig.set.closed[CLOSE_LOGOUT], 1);
+		assert_int_equal(rig.set.closed[CLOSE_BAD_COMMANDS], more);
+	}
+	session_rig_close(&rig);
 }
 
 /* --- Refusals look alike -------------------------------------------------------------------- */
@@ -472,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_many_logins_at_once),
 		cmocka_unit_test(test_reading_stops_while_a_login_is_under_way),
 		cmocka_unit_test(test_reading_goes_on_after_a_refusal),
+		cmocka_unit_test(test_commands_end_at_the_limit),
 		cmocka_unit_test(test_unknown_user_waits_like_a_wrong_password),
 		cmocka_unit_test(test_delayed_refusal_is_given_and_not_before),
 		cmocka_unit_test(test_login_failures_end_in_bye),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The configuration: what a good file becomes, its bounds, printing and reading back, and that the
- * example and the defaults are complete. The faults are in test_config_check.c.
+ * The configuration: what a good file becomes, its bounds, printing and reading back. The faults
+ * are in test_config_check.c, what is peculiar to a type of option in test_config_option.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +17,7 @@
 #include "../../proxy/core/quantity_internal.h"
 #include "core/config.h"
 #include "core/config_user.h"
+#include "imap/sasl.h"
 #include "support/config_text.h"
 
 #define LISTENER CONFIG_TEXT_LISTENER
@@ -42,9 +43,15 @@ static void test_defaults(void **state)
 	assert_int_equal(config->log.level, CONFIG_LOG_INFO);
 	assert_int_equal(config->log.format, CONFIG_LOG_LOGFMT);
 	assert_int_equal(config->listener_count, 1);
-	assert_false(config->listeners[0].allow_plaintext);
+	assert_false(config->listeners[0].allow_plaintext || config->listeners[0].proxy_protocol);
+	assert_int_equal(config->listeners[0].trusted.count, 0);
+	assert_int_equal(config->listeners[0].mechanisms, SASL_ALL);
+	assert_string_equal(config->listeners[0].capabilities, "");
 	assert_int_equal(config->tls.min_version, CONFIG_TLS_1_2);
 	assert_true(config->tls.alpn && config->tls.tickets);
+	assert_int_equal(config->tls.ticket_lifetime_ms, 43200000);
+	assert_string_equal(config->tls.client_ca, "");
+	assert_int_equal(config->tls.client_name, CONFIG_CLIENT_NAME_EMAIL);
 	assert_int_equal(config->tls.certificate_count, 0);
 	assert_int_equal(config->redis.address.kind, ENDPOINT_IP);
 	assert_int_equal(config->redis.address.port, 6379);
@@ -53,11 +60,25 @@ static void test_defaults(void **state)
 	assert_string_equal(config->routing.lookup, "GET gatepost:route:{user}");
 	assert_int_equal(config->routing.user_case, CONFIG_USER_LOWER);
 	assert_int_equal(config->backend_count, 1);
-	assert_true(config->backends[0].send_id && config->backends[0].ask_capability);
+	assert_true(config->backends[0].send_id && config->backends[0].ask_capability &&
+		    config->backends[0].probe);
+	assert_int_equal(config->backends[0].tls, CONFIG_TLS_NONE);
+	assert_true(config->backends[0].verify && !config->backends[0].send_proxy);
+	assert_string_equal(config->backends[0].server_name, "");
+	assert_int_equal(config->backends[0].login, CONFIG_LOGIN_SAME);
+	assert_string_equal(config->backends[0].user, "{user}");
+	assert_int_equal(config->backends[0].master_password.length, 0);
 	assert_int_equal(config->backends[0].connect_timeout_ms, 5000);
 	assert_int_equal(config->backends[0].login_timeout_ms, 30000);
 	assert_int_equal(config->limits.login_timeout_ms, 60000);
 	assert_int_equal(config->limits.preauth_line, 8192);
+	assert_int_equal(config->limits.sasl_line, 32768);
+	assert_int_equal(config->limits.sasl_lines, 256);
+	assert_int_equal(config->limits.literal, 4096);
+	assert_int_equal(config->limits.tag, 126);
+	assert_int_equal(config->limits.id_pairs, 30);
+	assert_int_equal(config->limits.bad_commands, 10);
+	assert_int_equal(config->limits.commands, 1000);
 	assert_int_equal(config->limits.failure_delay_ms, 3000);
 	assert_int_equal(config->limits.login_failures, 5);
 	config_unref(config);
@@ -66,18 +87,32 @@ static void test_defaults(void **state)
 static const char full[] =
 	"[process]\nworkers = 4\nuser = \"mail\"\ndrain_timeout = \"1d\"\nmax_sessions = 7\n"
 	"[log]\nlevel = \"debug\"\nformat = \"json\"\n"
-	"[[listener]]\naddress = \"[::1]:1993\"\ntls = \"implicit\"\n"
+	"[[listener]]\naddress = \"[::1]:1993\"\ntls = \"implicit\"\nproxy_protocol = true\n"
+	"trusted = [\"unix\", \"2001:DB8::/32\", \"10.1.2.3\"]\n"
+	"mechanisms = [\"scram-sha-256\", \"Plain\"]\ncapabilities = \"IDLE MOVE\"\n"
+	"[[listener]]\naddress = \"[::1]:1143\"\ntls = \"starttls\"\n"
 	"[[listener]]\naddress = \"unix:/run/gate \\\"post\\\\.sock\"\ntls = \"none\"\n"
 	"allow_plaintext = true\n"
-	"[tls]\nmin_version = \"1.3\"\nalpn = false\ntickets = false\n"
+	"[tls]\nmin_version = \"1.3\"\nalpn = false\ntickets = false\nticket_lifetime = \"1d\"\n"
+	"client_ca = \"/dev/null\"\nclient_name = \"cn\"\n"
+	"[[tls.certificate]]\nchain = \"/dev/null\"\nkey = \"/dev/null\"\n"
+	"names = [\"IMAP.example.org\", \"*.Example.net\"]\nocsp = \"/dev/zero\"\n"
 	"[[tls.certificate]]\nchain = \"/dev/null\"\nkey = \"/dev/null\"\n"
 	"[redis]\nurl = \"unix://me%40here:***@/run/r@d is?db=3\"\ntimeout = \"1500ms\"\n"
 	"[routing]\nsource = \"static\"\nlookup = \"hget mail:{domain} {local}\"\n"
-	"user_case = \"keep\"\ndefault_domain = \"ex\xC3\xA4mple.org\"\n"
+	"user_case = \"keep\"\ndefault_domain = \"ex\xC3\xA4mple.org\"\nurl_ca = \"/dev/null\"\n"
 	"[routing.users]\n\"zo\xC3\xA9\" = \"b.2\"\n\"a\\\"b@c\" = \"b_1\"\nbob = \"b_1\"\n"
 	"[[backend]]\nname = \"b_1\"\naddress = \"mail.example:143\"\nsend_id = false\n"
 	"[[backend]]\nname = \"b.2\"\naddress = \"unix:/b\"\nask_capability = false\n"
-	"[limits]\npreauth_line = \"64KiB\"\nlogin_failures = 1000\nfailure_delay = \"0s\"\n";
+	"tls = \"starttls\"\nca = \"/dev/null\"\nserver_name = \"mail.example\"\n"
+	"client_chain = \"/dev/null\"\nclient_key = \"/dev/zero\"\nsend_proxy = true\n"
+	"login = \"plain\"\nuser = \"{local}%{domain}\"\nmaster_user = \"proxy\"\n"
+	"master_password = \"***\"\nprobe = false\n"
+	"[[backend]]\nname = \"b3\"\naddress = \"[::1]:993\"\ntls = \"implicit\"\nverify = false\n"
+	"login = \"login\"\n"
+	"[limits]\npreauth_line = \"64KiB\"\nlogin_failures = 1000\nfailure_delay = \"0s\"\n"
+	"sasl_line = \"1KiB\"\nsasl_lines = 1\nliteral = \"64\"\ntag = 16\nid_pairs = 1\n"
+	"bad_commands = 1\ncommands = 10\n";
 
 static void test_values(void **state)
 {
@@ -90,14 +125,14 @@ static void test_values(void **state)
 	assert_int_equal(config->process.max_sessions, 7);
 	assert_int_equal(config->log.level, CONFIG_LOG_DEBUG);
 	assert_int_equal(config->log.format, CONFIG_LOG_JSON);
-	assert_int_equal(config->listener_count, 2);
+	assert_int_equal(config->listener_count, 3);
 	assert_int_equal(config->listeners[0].address.port, 1993);
 	assert_int_equal(config->listeners[0].tls, CONFIG_TLS_IMPLICIT);
-	assert_int_equal(config->listeners[1].address.kind, ENDPOINT_UNIX);
-	assert_int_equal(config->listeners[1].tls, CONFIG_TLS_NONE);
-	assert_true(config->listeners[1].allow_plaintext);
+	assert_int_equal(config->listeners[1].tls, CONFIG_TLS_STARTTLS);
+	assert_int_equal(config->listeners[2].address.kind, ENDPOINT_UNIX);
+	assert_int_equal(config->listeners[2].tls, CONFIG_TLS_NONE);
+	assert_true(config->listeners[2].allow_plaintext);
 	assert_int_equal(config->tls.min_version, CONFIG_TLS_1_3);
-	assert_string_equal(config->tls.certificates[0].chain, "/dev/null");
 	assert_string_equal(config->redis.address.name, "/run/r@d is");
 	assert_string_equal(config->redis.user, "me@here");
 	assert_string_equal(config->redis.password, "***");
@@ -114,6 +149,64 @@ static void test_values(void **state)
 	config_unref(config);
 }
 
+static void test_front_values(void **state)
+{
+	struct config *config = config_text_good(full);
+	const struct config_listener *listener = &config->listeners[0];
+	const struct config_certificate *certificate = &config->tls.certificates[0];
+
+	(void)state;
+	assert_true(listener->proxy_protocol);
+	assert_int_equal(listener->trusted.count, 3);
+	assert_int_equal(listener->trusted.networks[0].address.family, AF_UNIX);
+	assert_int_equal(listener->trusted.networks[1].bits, 32);
+	assert_int_equal(listener->trusted.networks[2].bits, 32);
+	assert_int_equal(listener->mechanisms, SASL_BIT(SASL_PLAIN) | SASL_BIT(SASL_SCRAM_SHA_256));
+	assert_string_equal(listener->capabilities, "IDLE MOVE");
+	assert_int_equal(config->tls.ticket_lifetime_ms, 86400000);
+	assert_string_equal(config->tls.client_ca, "/dev/null");
+	assert_int_equal(config->tls.client_name, CONFIG_CLIENT_NAME_CN);
+	assert_int_equal(config->tls.certificate_count, 2);
+	assert_string_equal(certificate->chain, "/dev/null");
+	assert_string_equal(certificate->ocsp, "/dev/zero");
+	assert_int_equal(certificate->names.count, 2);
+	assert_string_equal(certificate->names.texts[0], "imap.example.org");
+	assert_string_equal(certificate->names.texts[1], "*.example.net");
+	config_unref(config);
+}
+
+static void test_backend_values(void **state)
+{
+	struct config *config = config_text_good(full);
+	const struct config_backend *backend = &config->backends[1];
+
+	(void)state;
+	assert_string_equal(config->routing.url_ca, "/dev/null");
+	assert_int_equal(config->backends[0].tls, CONFIG_TLS_NONE);
+	assert_int_equal(backend->tls, CONFIG_TLS_STARTTLS);
+	assert_true(backend->verify && backend->send_proxy && !backend->probe);
+	assert_string_equal(backend->ca, "/dev/null");
+	assert_string_equal(backend->server_name, "mail.example");
+	assert_string_equal(backend->client_chain, "/dev/null");
+	assert_string_equal(backend->client_key, "/dev/zero");
+	assert_int_equal(backend->login, CONFIG_LOGIN_PLAIN);
+	assert_string_equal(backend->user, "{local}%{domain}");
+	assert_string_equal(backend->master_user, "proxy");
+	assert_int_equal(backend->master_password.length, 3);
+	assert_memory_equal(backend->master_password.bytes, "***", 3);
+	assert_int_equal(config->backends[2].tls, CONFIG_TLS_IMPLICIT);
+	assert_int_equal(config->backends[2].login, CONFIG_LOGIN_LOGIN);
+	assert_false(config->backends[2].verify);
+	assert_int_equal(config->limits.sasl_line, 1024);
+	assert_int_equal(config->limits.sasl_lines, 1);
+	assert_int_equal(config->limits.literal, 64);
+	assert_int_equal(config->limits.tag, 16);
+	assert_int_equal(config->limits.id_pairs, 1);
+	assert_int_equal(config->limits.bad_commands, 1);
+	assert_int_equal(config->limits.commands, 10);
+	config_unref(config);
+}
+
 /* What is printed reads back to the same, and prints the same again. */
 static void test_round_trip(void **state)
 {
@@ -126,10 +219,14 @@ static void test_round_trip(void **state)
 	assert_string_equal(first, second);
 	assert_string_equal(again->redis.user, config->redis.user);
 	assert_string_equal(again->redis.address.name, config->redis.address.name);
-	assert_true(endpoint_equal(&again->listeners[1].address, &config->listeners[1].address));
+	assert_true(endpoint_equal(&again->listeners[2].address, &config->listeners[2].address));
+	assert_int_equal(again->listeners[0].trusted.count, 3);
+	assert_int_equal(again->listeners[0].mechanisms, config->listeners[0].mechanisms);
+	assert_int_equal(again->tls.certificates[0].names.count, 2);
+	assert_int_equal(again->tls.certificates[1].names.count, 0);
 	assert_string_equal(again->routing.lookup, config->routing.lookup);
 	assert_int_equal(again->routing.user_count, 3);
-	assert_int_equal(again->backend_count, 2);
+	assert_int_equal(again->backend_count, 3);
 	assert_int_equal(again->process.drain_timeout_ms, config->process.drain_timeout_ms);
 	free(first);
 	free(second);
@@ -381,6 +478,24 @@ static void test_bounds(void **state)
 		{"[limits]", "close_timeout = '1h'", "close_timeout = '61m'"},
 		{"[limits]", "preauth_line = '1024'", "preauth_line = '1023'"},
 		{"[limits]", "preauth_line = '64KiB'", "preauth_line = '65537'"},
+		{"[tls]", "ticket_lifetime = '1s'", "ticket_lifetime = '999ms'"},
+		{"[tls]", "ticket_lifetime = '7d'", "ticket_lifetime = '604800001ms'"},
+		{"[limits]", "peer_timeout = '5s'", "peer_timeout = '4999ms'"},
+		{"[limits]", "peer_timeout = '1d'", "peer_timeout = '25h'"},
+		{"[limits]", "sasl_line = '1KiB'", "sasl_line = '1023'"},
+		{"[limits]", "sasl_line = '64KiB'", "sasl_line = '65537'"},
+		{"[limits]", "sasl_lines = 1", "sasl_lines = 0"},
+		{"[limits]", "sasl_lines = 1000000", "sasl_lines = 1000001"},
+		{"[limits]", "literal = '64'", "literal = '63'"},
+		{"[limits]", "literal = '8KiB'", "literal = '8193'"},
+		{"[limits]", "tag = 16", "tag = 15"},
+		{"[limits]", "tag = 126", "tag = 127"},
+		{"[limits]", "id_pairs = 1", "id_pairs = 0"},
+		{"[limits]", "id_pairs = 30", "id_pairs = 31"},
+		{"[limits]", "bad_commands = 1", "bad_commands = 0"},
+		{"[limits]", "bad_commands = 80", "bad_commands = 81"},
+		{"[limits]", "commands = 10", "commands = 9"},
+		{"[limits]", "commands = 1000000", "commands = 1000001"},
 		{"[limits]", "failure_delay = '0s'", "failure_delay = '61s'"},
 		{"[limits]", "login_failures = 1", "login_failures = 0"},
 		{"[limits]", "login_failures = 1000", "login_failures = 1001"},
@@ -398,16 +513,6 @@ static void test_bounds(void **state)
 		assert_int_equal(strncmp(faults, "f:5:", 4), 0);
 		free(faults);
 	}
-}
-
-static size_t count_lines(const char *text)
-{
-	size_t lines = 0;
-
-	for (; *text != '\0'; text++) {
-		lines += *text == '\n';
-	}
-	return lines;
 }
 
 /* A file of `size` bytes, all of them a comment behind the listener; loads it. */
@@ -466,8 +571,10 @@ static void test_files(void **state)
 	free(faults);
 
 	assert_null(load_file(path, CONFIG_FILE_MAX + 1, &faults));
-	snprintf(wanted, sizeof(wanted), "%s:1:1: larger than 16777216 bytes; no configuration "
-		 "is\n", path);
+	snprintf(wanted, sizeof(wanted),
+		 "%s:1:1: larger than 16777216 bytes; no configuration "
+		 "is\n",
+		 path);
 	assert_string_equal(faults, wanted);
 	free(faults);
 
@@ -496,154 +603,16 @@ static void test_nul_byte(void **state)
 	unlink(path);
 }
 
-/* What config.example.toml and --dump-defaults must have: every option under its header. */
-static const struct {
-	const char *header;
-	const char *key;
-	const char *preset;
-	bool quoted;
-} every_option[] = {
-#define HEADER_PROCESS "[process]"
-#define HEADER_LOG "[log]"
-#define HEADER_LISTENER "[[listener]]"
-#define HEADER_TLS "[tls]"
-#define HEADER_CERTIFICATE "[[tls.certificate]]"
-#define HEADER_REDIS "[redis]"
-#define HEADER_ROUTING "[routing]"
-#define HEADER_BACKEND "[[backend]]"
-#define HEADER_LIMITS "[limits]"
-#define QUOTED_NUMBER false
-#define QUOTED_BOOLEAN false
-#define QUOTED_DURATION true
-#define QUOTED_SIZE true
-#define QUOTED_WORD true
-#define QUOTED_TEXT true
-#define QUOTED_NAME true
-#define QUOTED_DOMAIN true
-#define QUOTED_PATH true
-#define QUOTED_LISTEN true
-#define QUOTED_CONNECT true
-#define QUOTED_REDIS_URL true
-#define QUOTED_LOOKUP true
-#define OPTION(section, word, type, field, need, preset, low, high, takes, reload, sentence) \
-	{HEADER_##section, #word, preset, QUOTED_##type},
-#include "core/options.def"
-};
-
-/* Finds each header, and behind it, before the next one, each line `key = default` with a comment
- * right before it. */
-static void check_complete(const char *text)
-{
-	for (size_t i = 0; i < array_length(every_option); i++) {
-		const char *quote = every_option[i].quoted ? "\"" : "";
-		char header[64];
-		char line[256];
-		const char *start;
-		const char *found;
-		const char *end;
-
-		snprintf(header, sizeof(header), "\n%s\n", every_option[i].header);
-		snprintf(line, sizeof(line), "\n%s = %s%s%s\n", every_option[i].key, quote,
-			 every_option[i].preset, quote);
-		start = strstr(text, header);
-		assert_non_null(start);
-		end = strstr(start + strlen(header), "\n[");
-		found = strstr(start, line);
-		if (found == NULL || (end != NULL && found > end)) {
-			fail_msg("%s lacks%s", every_option[i].header, line);
-			return;
-		}
-		while (found > start && found[-1] != '\n') {
-			found--;
-		}
-		assert_int_equal(found[0], '#');
-	}
-}
-
-/* Loads with the example's certificate files, which do not exist, replaced. */
-static struct config *load_example(char *text)
-{
-	char *at;
-	char *faults;
-	struct config *config = config_text_load(text, &faults);
-
-	assert_null(config);
-	assert_int_equal(count_lines(faults), 2);
-	assert_non_null(strstr(faults, "\"chain\" \"/etc/gatepost/fullchain.pem\" cannot be read"));
-	assert_non_null(strstr(faults, "\"key\" \"/etc/gatepost/privkey.pem\" cannot be read"));
-	free(faults);
-	while ((at = strstr(text, "\"/etc/gatepost/")) != NULL) {
-		size_t length = strcspn(at + 1, "\"") + 2;
-
-		memset(at, ' ', length);
-		memcpy(at, "\"/dev/null\"", 11);
-	}
-	return config_text_good(text);
-}
-
-static char *defaults_text(void)
-{
-	char *text;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
-
-	config_dump_defaults(out);
-	fclose(out);
-	return text;
-}
-
-static char *example_text(void)
-{
-	char path[512];
-	char *text = calloc(1, 1 << 16);
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%.*sconfig.example.toml",
-		 (int)(strlen(__FILE__) - strlen("tests/unit/test_config.c")), __FILE__);
-	file = fopen(path, "r");
-	assert_non_null(file);
-	assert_true(fread(text, 1, (1 << 16) - 1, file) > 0);
-	fclose(file);
-	return text;
-}
-
-/* Both name every option with its default, have nothing but defaults, and are the same. */
-static void test_complete(void **state)
-{
-	char *texts[] = {defaults_text(), example_text()};
-	char *printed[array_length(texts)];
-
-	(void)state;
-	for (size_t i = 0; i < array_length(texts); i++) {
-		struct config *config;
-
-		check_complete(texts[i]);
-		config = load_example(texts[i]);
-		printed[i] = config_text_print(config);
-		config_unref(config);
-		free(texts[i]);
-	}
-	assert_string_equal(printed[0], printed[1]);
-	free(printed[0]);
-	free(printed[1]);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_values),
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_references),
-		cmocka_unit_test(test_redis_urls),
-		cmocka_unit_test(test_no_password),
-		cmocka_unit_test(test_users),
-		cmocka_unit_test(test_quantities),
-		cmocka_unit_test(test_lookups),
-		cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_files),
-		cmocka_unit_test(test_nul_byte),
-		cmocka_unit_test(test_complete),
+		cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
+		cmocka_unit_test(test_front_values), cmocka_unit_test(test_backend_values),
+		cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_references),
+		cmocka_unit_test(test_redis_urls),   cmocka_unit_test(test_no_password),
+		cmocka_unit_test(test_users),        cmocka_unit_test(test_quantities),
+		cmocka_unit_test(test_lookups),      cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_files),        cmocka_unit_test(test_nul_byte),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

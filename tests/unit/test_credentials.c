@@ -20,8 +20,8 @@ static enum credentials_fault set(struct credentials *credentials, const char *u
 		.user_length = strlen(user),
 		.owner = owner,
 		.owner_length = owner != NULL ? strlen(owner) : 0,
-		.password = password,
-		.password_length = strlen(password),
+		.secret = password,
+		.secret_length = strlen(password),
 	};
 
 	return credentials_set(credentials, &claim);
@@ -35,12 +35,12 @@ static void test_set(void **state)
 	assert_int_equal(set(&credentials, "u1", NULL, "pw"), CREDENTIALS_FINE);
 	assert_string_equal(credentials.user, "u1");
 	assert_null(credentials.owner);
-	assert_int_equal(credentials.password.length, 2);
-	assert_memory_equal(credentials.password.bytes, "pw", 2);
+	assert_int_equal(credentials.secret.length, 2);
+	assert_memory_equal(credentials.secret.bytes, "pw", 2);
 	assert_string_equal(credentials_mailbox(&credentials), "u1");
 	credentials_done(&credentials);
 	assert_null(credentials.user);
-	assert_null(credentials.password.bytes);
+	assert_null(credentials.secret.bytes);
 	credentials_done(&credentials);
 }
 
@@ -100,7 +100,7 @@ static void test_refuses(void **state)
 			cases[i].fault);
 		if (cases[i].fault != CREDENTIALS_FINE) {
 			assert_string_equal(credentials.user, "before");
-			assert_memory_equal(credentials.password.bytes, "kept", 4);
+			assert_memory_equal(credentials.secret.bytes, "kept", 4);
 		}
 		credentials_done(&credentials);
 	}
@@ -109,9 +109,11 @@ static void test_refuses(void **state)
 static void test_refuses_nul(void **state)
 {
 	static const struct credentials_claim claims[] = {
-		{"u\0x", 3, NULL, 0, "pw", 2},
-		{"u", 1, "o\0", 2, "pw", 2},
-		{"u", 1, NULL, 0, "p\0w", 3},
+		{"u\0x", 3, NULL, 0, "pw", 2, SASL_PLAIN},
+		{"u", 1, "o\0", 2, "pw", 2, SASL_PLAIN},
+		{"u", 1, NULL, 0, "p\0w", 3, SASL_PLAIN},
+		{"u", 1, NULL, 0, "p\0w", 3, SASL_XOAUTH2},
+		{"u", 1, NULL, 0, "p\0w", 3, SASL_SCRAM_SHA_1},
 	};
 	struct credentials credentials = {0};
 
@@ -122,18 +124,68 @@ static void test_refuses_nul(void **state)
 	}
 }
 
+static void test_mechanisms(void **state)
+{
+	static const struct {
+		struct credentials_claim claim;
+		enum credentials_fault fault;
+		enum sasl_mechanism kept;
+	} cases[] = {
+		{{"u", 1, "o", 1, "pw", 2, SASL_PLAIN}, CREDENTIALS_FINE, SASL_PLAIN},
+		{{"u", 1, "o", 1, "pw", 2, SASL_LOGIN}, CREDENTIALS_FINE, SASL_PLAIN},
+		{{"u", 1, NULL, 0, "t", 1, SASL_XOAUTH2}, CREDENTIALS_FINE, SASL_XOAUTH2},
+		{{"u", 1, "u", 1, "t", 1, SASL_XOAUTH2}, CREDENTIALS_FINE, SASL_XOAUTH2},
+		{{"u", 1, "o", 1, "t", 1, SASL_XOAUTH2}, CREDENTIALS_MALFORMED, 0},
+		{{"u", 1, NULL, 0, "", 0, SASL_XOAUTH2}, CREDENTIALS_EMPTY, 0},
+		{{"u", 1, NULL, 0, "t\x01", 2, SASL_XOAUTH2}, CREDENTIALS_MALFORMED, 0},
+		{{"u", 1, NULL, 0, "t", 1, SASL_OAUTHBEARER}, CREDENTIALS_FINE, SASL_OAUTHBEARER},
+		{{"u", 1, "o", 1, "t", 1, SASL_OAUTHBEARER}, CREDENTIALS_MALFORMED, 0},
+		{{"u", 1, NULL, 0, NULL, 0, SASL_OAUTHBEARER}, CREDENTIALS_EMPTY, 0},
+		{{"u", 1, "o", 1, NULL, 0, SASL_EXTERNAL}, CREDENTIALS_FINE, SASL_EXTERNAL},
+		{{"u", 1, NULL, 0, "", 0, SASL_EXTERNAL}, CREDENTIALS_FINE, SASL_EXTERNAL},
+		{{"u", 1, NULL, 0, "pw", 2, SASL_EXTERNAL}, CREDENTIALS_MALFORMED, 0},
+		{{"", 0, NULL, 0, "", 0, SASL_EXTERNAL}, CREDENTIALS_EMPTY, 0},
+		{{"u", 1, "o", 1, "n,,", 3, SASL_SCRAM_SHA_1}, CREDENTIALS_FINE, SASL_SCRAM_SHA_1},
+		{{"u", 1, NULL, 0, "", 0, SASL_SCRAM_SHA_256}, CREDENTIALS_EMPTY, 0},
+		{{"u", 1, NULL, 0, "n\r", 2, SASL_SCRAM_SHA_512}, CREDENTIALS_MALFORMED, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_length(cases); i++) {
+		const struct credentials_claim *claim = &cases[i].claim;
+		struct credentials credentials = {0};
+
+		assert_int_equal(credentials_set(&credentials, claim), cases[i].fault);
+		assert_int_equal(credentials.mechanism, cases[i].kept);
+		if (cases[i].fault == CREDENTIALS_FINE) {
+			assert_int_equal(credentials.secret.length, claim->secret_length);
+		}
+		credentials_done(&credentials);
+	}
+}
+
 static void test_limits(void **state)
 {
-	static char x[CREDENTIALS_PASSWORD_MAX + 1];
+	enum { USER = CREDENTIALS_USER_MAX };
+	enum { PASSWORD = CREDENTIALS_PASSWORD_MAX, SECRET = CREDENTIALS_SECRET_MAX };
+	static char x[SECRET + 1];
 	static const struct {
 		struct credentials_claim claim;
 		enum credentials_fault fault;
 	} cases[] = {
-		{{x, CREDENTIALS_USER_MAX, "o", 1, x, CREDENTIALS_PASSWORD_MAX}, CREDENTIALS_FINE},
-		{{"u", 1, x, CREDENTIALS_USER_MAX, "p", 1}, CREDENTIALS_FINE},
-		{{x, CREDENTIALS_USER_MAX + 1, NULL, 0, "p", 1}, CREDENTIALS_TOO_LONG},
-		{{"u", 1, x, CREDENTIALS_USER_MAX + 1, "p", 1}, CREDENTIALS_TOO_LONG},
-		{{"u", 1, NULL, 0, x, CREDENTIALS_PASSWORD_MAX + 1}, CREDENTIALS_TOO_LONG},
+		{{x, USER, "o", 1, x, PASSWORD, SASL_PLAIN}, CREDENTIALS_FINE},
+		{{"u", 1, x, USER, "p", 1, SASL_PLAIN}, CREDENTIALS_FINE},
+		{{x, USER + 1, NULL, 0, "p", 1, SASL_PLAIN}, CREDENTIALS_TOO_LONG},
+		{{"u", 1, x, USER + 1, "p", 1, SASL_PLAIN}, CREDENTIALS_TOO_LONG},
+		{{"u", 1, NULL, 0, x, PASSWORD + 1, SASL_PLAIN}, CREDENTIALS_TOO_LONG},
+		{{"u", 1, "o", 1, x, PASSWORD, SASL_LOGIN}, CREDENTIALS_FINE},
+		{{"u", 1, NULL, 0, x, PASSWORD + 1, SASL_LOGIN}, CREDENTIALS_TOO_LONG},
+		{{x, USER, NULL, 0, x, SECRET, SASL_XOAUTH2}, CREDENTIALS_FINE},
+		{{"u", 1, NULL, 0, x, SECRET + 1, SASL_XOAUTH2}, CREDENTIALS_TOO_LONG},
+		{{x, USER, NULL, 0, x, SECRET, SASL_OAUTHBEARER}, CREDENTIALS_FINE},
+		{{"u", 1, NULL, 0, x, SECRET + 1, SASL_OAUTHBEARER}, CREDENTIALS_TOO_LONG},
+		{{x, USER, "o", 1, x, SECRET, SASL_SCRAM_SHA_512}, CREDENTIALS_FINE},
+		{{"u", 1, NULL, 0, x, SECRET + 1, SASL_SCRAM_SHA_512}, CREDENTIALS_TOO_LONG},
 	};
 
 	(void)state;
@@ -145,8 +197,10 @@ static void test_limits(void **state)
 		assert_int_equal(credentials_set(&credentials, claim), cases[i].fault);
 		if (cases[i].fault == CREDENTIALS_FINE) {
 			assert_int_equal(strlen(credentials.user), claim->user_length);
-			assert_int_equal(strlen(credentials.owner), claim->owner_length);
-			assert_int_equal(credentials.password.length, claim->password_length);
+			assert_int_equal(strlen(credentials_mailbox(&credentials)),
+					 claim->owner_length > 0 ? claim->owner_length
+								 : claim->user_length);
+			assert_int_equal(credentials.secret.length, claim->secret_length);
 		}
 		credentials_done(&credentials);
 	}
@@ -156,7 +210,7 @@ static void test_leaves_nothing(void **state)
 {
 	struct credentials credentials = {0};
 	char text[CANARY_LENGTH];
-	struct credentials_claim claim = {text, sizeof(text), text, 60, text, sizeof(text)};
+	struct credentials_claim claim = {text, sizeof(text), text, 60, text, sizeof(text), 0};
 
 	(void)state;
 	if (!canary_can_count()) {
@@ -173,9 +227,13 @@ static void test_leaves_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_set),     cmocka_unit_test(test_owner),
-		cmocka_unit_test(test_refuses), cmocka_unit_test(test_refuses_nul),
-		cmocka_unit_test(test_limits),  cmocka_unit_test(test_leaves_nothing),
+		cmocka_unit_test(test_set),
+		cmocka_unit_test(test_owner),
+		cmocka_unit_test(test_refuses),
+		cmocka_unit_test(test_refuses_nul),
+		cmocka_unit_test(test_mechanisms),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_leaves_nothing),
 	};
 
 	return cmocka_run_group_tests_name("credentials", tests, NULL, NULL);

@@ -14,16 +14,23 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "imap/capability.h"
+#include "imap/sasl.h"
 #include "routing/backend.h"
 #include "routing/route.h"
 #include "support/log_capture.h"
 #include "support/redis_world.h"
 #include "support/turns.h"
 
+/* Only handed on. */
+static char client_place;
+#define TLS_CLIENT ((struct tls_client *)(void *)&client_place)
+
 struct world {
 	struct redis_world *redis;
 	struct config *config;
 	struct router *router;
+	struct tls_client *url_tls_client; /* never looked into */
 };
 
 struct asked {
@@ -31,6 +38,7 @@ struct asked {
 	unsigned answers;
 	enum route_result result;
 	struct backend *backend; /* owned */
+	char mailbox[300];
 	char why[300];
 };
 
@@ -49,11 +57,16 @@ static void start(struct world *world, const char *source, const char *routing)
 		 world->redis->fake.port, source, routing);
 	world->config = config_load_text(text, "test", stderr);
 	assert_non_null(world->config);
-	world->router = router_new(&(struct router_settings){world->config, &world->redis->shared,
-							     &world->redis->timeouts,
-							     world->redis->resolver,
-							     &world->redis->metrics},
-				   &error);
+	world->router = router_new(
+		&(struct router_settings){
+			.config = world->config,
+			.shared = &world->redis->shared,
+			.timeouts = &world->redis->timeouts,
+			.resolver = world->redis->resolver,
+			.metrics = &world->redis->metrics,
+			.url_tls_client = world->url_tls_client,
+		},
+		&error);
 	assert_non_null(world->router);
 }
 
@@ -92,6 +105,9 @@ static void on_route(struct route_query *query, const struct route_answer *answe
 	asked->result = answer->result;
 	assert_int_equal(answer->result == ROUTE_FOUND, answer->backend != NULL);
 	assert_int_equal(answer->result == ROUTE_UNAVAILABLE, answer->why != NULL);
+	assert_true(answer->mailbox == NULL || answer->result == ROUTE_FOUND);
+	snprintf(asked->mailbox, sizeof(asked->mailbox), "%s",
+		 answer->mailbox != NULL ? answer->mailbox : "");
 	snprintf(asked->why, sizeof(asked->why), "%s", answer->why != NULL ? answer->why : "");
 }
 
@@ -251,14 +267,18 @@ static void test_values(void **state)
 	static const struct {
 		const char *value;
 		const char *backend; /* NULL: unavailable */
-		const char *why;
+		const char *mailbox; /* "" = none; or why it is unavailable */
 	} rows[] = {
-		{"mail1", "mail1", NULL},
-		{"mail2", "mail2", NULL},
-		{"imap://10.1.1.1", "10.1.1.1:143", NULL},
-		{"imap://[::1]:10143/", "[::1]:10143", NULL},
-		{"imap://mail2.example", "mail2.example:143", NULL},
+		{"mail1", "mail1", ""},
+		{"mail2", "mail2", ""},
+		{"mail2?user=bob%40example.org", "mail2", "bob@example.org"},
+		{"imap://10.1.1.1", "imap://10.1.1.1:143", ""},
+		{"imap://[::1]:10143/", "imap://[::1]:10143", ""},
+		{"imap://mail2.example", "imap://mail2.example:143", ""},
+		{"imap://mail2.example?user=bob&tls=starttls", "imap://mail2.example:143", "bob"},
+		{"imaps://mail2.example/?user=bob", "imaps://mail2.example:993", "bob"},
 		{"mail3", NULL, "\"mail3\" cannot be used: neither a backend's name"},
+		{"mail3?user=bob", NULL, "\"mail3?user=bob\" cannot be used: neither"},
 		{"MAIL1", NULL, "\"MAIL1\""},
 		{"mail1 ", NULL, "space or a control"},
 		{"host", NULL, "\"host\""},
@@ -267,15 +287,18 @@ static void test_values(void **state)
 		{"host:143", NULL, "\"host:143\""},
 		{"[::1]:143", NULL, "\"[::1]:143\""},
 		{"a\r\nb:143", NULL, "\"a??b:143\""},
-		{"imaps://mail1", NULL, "\"imaps://mail1\""},
+		{"imapx://mail1", NULL, "\"imapx://mail1\""},
 		{"imap://host:99999", NULL, "from 1 to 65535"},
-		{"imap://host?user=x", NULL, "no user, path or option"},
+		{"imap://x@host", NULL, "no user, path or fragment"},
+		{"mail1?tls=starttls", NULL, "the configuration says whether"},
+		{"mail1?user=", NULL, "1 to 255 octets"},
 		{"", NULL, "the route is empty"},
 	};
 	struct world *world = *state;
 	char reply[200];
 	unsigned failed = 0;
 
+	world->url_tls_client = TLS_CLIENT;
 	start(world, "redis", "");
 	for (size_t i = 0; i < array_length(rows); i++) {
 		struct asked asked = {0};
@@ -285,12 +308,12 @@ static void test_values(void **state)
 		if (rows[i].backend != NULL) {
 			assert_int_equal(asked.result, ROUTE_FOUND);
 			assert_string_equal(asked.backend->name, rows[i].backend);
+			assert_string_equal(asked.mailbox, rows[i].mailbox);
 			assert_int_equal(asked.backend->send_id,
-					 strcmp(rows[i].backend, "mail2") == 0 ||
-						 strcmp(rows[i].backend, "mail1") == 0);
+					 strchr(rows[i].backend, ':') == NULL);
 		} else {
 			assert_int_equal(asked.result, ROUTE_UNAVAILABLE);
-			assert_non_null(strstr(asked.why, rows[i].why));
+			assert_non_null(strstr(asked.why, rows[i].mailbox));
 			failed++;
 		}
 		forget(&asked);
@@ -302,6 +325,143 @@ static void test_values(void **state)
 	/* The first was said, and the others are counted. */
 	assert_int_equal(count_logged("mail3"), 1);
 	assert_true(count_logged("a route cannot be used") < failed);
+}
+
+/* Where nobody could verify a certificate, nothing is sent without. */
+static void test_no_authorities(void **state)
+{
+	static const char *const values[] = {"imaps://10.1.1.1", "imap://10.1.1.1?tls=starttls"};
+	struct world *world = *state;
+	struct asked asked = {0};
+	char reply[200];
+
+	start(world, "redis", "");
+	for (size_t i = 0; i < array_length(values); i++) {
+		reply_with(world, reply, values[i]);
+		route(world, &asked, "alice");
+		assert_int_equal(asked.result, ROUTE_UNAVAILABLE);
+		assert_non_null(strstr(asked.why, "no authorities"));
+	}
+	reply_with(world, reply, "imap://10.1.1.1");
+	route(world, &asked, "alice");
+	assert_int_equal(asked.result, ROUTE_FOUND);
+	forget(&asked);
+}
+
+static struct backend *backend_of(struct world *world, const char *value)
+{
+	struct asked asked = {0};
+	char reply[200];
+
+	reply_with(world, reply, value);
+	route(world, &asked, "alice");
+	assert_int_equal(asked.result, ROUTE_FOUND);
+	return asked.backend;
+}
+
+/* One address is one backend, whoever lives there and however it is written. */
+static void test_urls_are_kept(void **state)
+{
+	static const struct {
+		const char *first;
+		const char *second;
+		bool same;
+	} rows[] = {
+		{"imap://10.1.1.1", "imap://10.1.1.1:143/", true},
+		{"imap://10.1.1.1?user=bob", "imap://10.1.1.1?user=carol", true},
+		{"imap://[::1]", "imap://[0:0::1]", true},
+		{"imap://Mail2.example", "imap://mail2.example", true},
+		{"imaps://10.1.1.1", "imap://10.1.1.1?tls=implicit", true},
+		{"imap://10.1.1.1", "imap://10.1.1.1?tls=starttls", false},
+		{"imap://10.1.1.1:993", "imaps://10.1.1.1", false},
+		{"imap://10.1.1.1", "imap://10.1.1.2", false},
+	};
+	struct world *world = *state;
+
+	world->url_tls_client = TLS_CLIENT;
+	start(world, "redis", "");
+	for (size_t i = 0; i < array_length(rows); i++) {
+		struct backend *first = backend_of(world, rows[i].first);
+		struct backend *second;
+
+		backend_unref(first);
+		second = backend_of(world, rows[i].second);
+		assert_int_equal(first == second, rows[i].same);
+		backend_unref(second);
+	}
+}
+
+/* --- What backends offer -------------------------------------------------------------------- */
+
+static void learn(struct world *world, struct backend *backend, unsigned mechanisms,
+		  const char *atoms)
+{
+	struct capability_offer offer = {.known = true, .mechanisms = mechanisms};
+
+	snprintf(offer.atoms, sizeof(offer.atoms), "%s", atoms);
+	route_learn(world->router, backend, &offer);
+}
+
+static void assert_offer(struct world *world, unsigned mechanisms, const char *atoms)
+{
+	const struct capability_offer *offer = route_offer(world->router);
+
+	assert_true(offer->known);
+	assert_int_equal(offer->mechanisms, mechanisms);
+	assert_string_equal(offer->atoms, atoms);
+}
+
+/* What some backend is not known to offer, others may. */
+static void test_offer(void **state)
+{
+	const unsigned scram = SASL_BIT(SASL_SCRAM_SHA_256);
+	struct world *world = *state;
+	struct backend *mail1;
+	struct backend *mail2;
+
+	start(world, "redis", "");
+	assert_false(route_offer(world->router)->known);
+	mail1 = backend_of(world, "mail1");
+	mail2 = backend_of(world, "mail2");
+	route_learn(world->router, mail1, &(struct capability_offer){.mechanisms = SASL_ALL});
+	assert_false(route_offer(world->router)->known);
+	learn(world, mail1, SASL_PASSWORDS | scram, "IDLE MOVE");
+	assert_offer(world, SASL_PASSWORDS | scram, "IDLE MOVE");
+	learn(world, mail2, SASL_PASSWORDS | SASL_TOKENS, "MOVE NOTIFY");
+	assert_offer(world, SASL_PASSWORDS, "MOVE");
+	/* What comes back, comes back. */
+	learn(world, mail2, SASL_PASSWORDS | scram, "IDLE MOVE NOTIFY");
+	assert_offer(world, SASL_PASSWORDS | scram, "IDLE MOVE");
+	learn(world, mail1, 0, "");
+	assert_offer(world, 0, "");
+	backend_unref(mail1);
+	backend_unref(mail2);
+}
+
+/* URLs count only as long as nothing is known of the configuration's own backends. */
+static void test_offer_of_urls(void **state)
+{
+	struct world *world = *state;
+	struct backend *first;
+	struct backend *second;
+	struct backend *mail1;
+
+	start(world, "redis", "");
+	first = backend_of(world, "imap://10.1.1.1");
+	second = backend_of(world, "imap://10.1.1.2");
+	mail1 = backend_of(world, "mail1");
+	learn(world, first, SASL_PASSWORDS, "IDLE MOVE");
+	learn(world, second, SASL_PASSWORDS | SASL_TOKENS, "MOVE NOTIFY");
+	assert_offer(world, SASL_PASSWORDS, "MOVE");
+	learn(world, second, SASL_PASSWORDS, "MOVE IDLE");
+	assert_offer(world, SASL_PASSWORDS, "IDLE MOVE");
+	learn(world, mail1, SASL_PASSWORDS | SASL_TOKENS, "ENABLE");
+	assert_offer(world, SASL_PASSWORDS | SASL_TOKENS, "ENABLE");
+	learn(world, first, SASL_PASSWORDS, "IDLE");
+	assert_offer(world, SASL_PASSWORDS | SASL_TOKENS, "ENABLE");
+	backend_unref(first);
+	backend_unref(second);
+	backend_unref(mail1);
 }
 
 static void test_other_replies(void **state)
@@ -432,6 +592,10 @@ int main(void)
 		in_world(test_static),
 		in_world(test_static_before_redis),
 		in_world(test_values),
+		in_world(test_no_authorities),
+		in_world(test_urls_are_kept),
+		in_world(test_offer),
+		in_world(test_offer_of_urls),
 		in_world(test_other_replies),
 		in_world(test_longest_error),
 		in_world(test_lookup_words),

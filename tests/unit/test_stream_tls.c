@@ -37,8 +37,7 @@ static void check_failed_once(struct tls_line *line)
 
 static void test_no_tls_at_all(void **state)
 {
-	static const char *const rows[] = {"a LOGIN joe secret\r\n",
-					   "\x16\x03\x01\xff\xff\x01"};
+	static const char *const rows[] = {"a LOGIN joe secret\r\n", "\x16\x03\x01\xff\xff\x01"};
 
 	for (size_t i = 0; i < array_length(rows); i++) {
 		struct tls_line line = {0};
@@ -207,7 +206,6 @@ static void test_deaf_client(void **state)
 	assert_true(line.world->turns - turns < 20);
 	assert_string_equal(line.owner.events, "");
 	tls_line_close(&line);
-	tls_context_free(world->context);
 	tls_files_remove(&large);
 }
 
@@ -222,7 +220,7 @@ static void test_reading_in_pieces(void **state)
 		size_t record = records[i / 2 % array_length(records)];
 		size_t length = record == 1 ? 2000 : 40000;
 		struct tls_line line = {.owner.piece = pieces[i / 2 / array_length(records)],
-				    .owner.reads = i / 2 % 2 == 0 ? 1 : 0};
+					.owner.reads = i / 2 % 2 == 0 ? 1 : 0};
 
 		tls_line_open(&line, *state, line_versions[i % 2], false);
 		tls_peer_write(&line.peer, line_pattern, length, record);
@@ -554,7 +552,7 @@ static void test_relaying(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	const struct CMUnitTest handshakes[] = {
 		TEST(test_no_tls_at_all),
 		TEST(test_leaving_in_the_middle),
 		TEST(test_leaving_before_finished),
@@ -562,6 +560,8 @@ int main(void)
 		TEST(test_handshake_byte_by_byte),
 		TEST(test_early_command),
 		TEST(test_deaf_client),
+	};
+	const struct CMUnitTest tests[] = {
 		TEST(test_reading_in_pieces),
 		TEST(test_reading_held_bytes),
 		TEST(test_fair_receiving),
@@ -573,7 +573,12 @@ int main(void)
 		TEST(test_one_receive_in_spite_of_others),
 		TEST(test_relaying),
 	};
+	int failed = cmocka_run_group_tests_name("handshakes of a server", handshakes,
+						 tls_line_begin_group, tls_line_end_group);
 
-	return cmocka_run_group_tests_name("stream with TLS", tests, tls_line_begin_group,
-					   tls_line_end_group);
+	failed += cmocka_run_group_tests_name("stream as TLS's server", tests, tls_line_begin_group,
+					      tls_line_end_group);
+	failed += cmocka_run_group_tests_name("stream as TLS's client", tests,
+					      tls_line_begin_client_group, tls_line_end_group);
+	return failed;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Streams with TLS: every way to end, ours and the client's, and closing from within callbacks.
+ * Streams with TLS: every way to end, ours and the peer's, and closing from within callbacks.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -80,10 +80,8 @@ static void leave(struct tls_line *line, enum departure departure)
 static void test_end_of_input(void **state)
 {
 	static const enum stream_read_result results[] = {
-		[IN_ORDER] = STREAM_READ_END,
-		[WITHOUT_NOTIFY] = STREAM_READ_TRUNCATED,
-		[IN_A_RECORD] = STREAM_READ_TRUNCATED,
-		[BY_RESET] = STREAM_READ_FAILED,
+		[IN_ORDER] = STREAM_READ_END,          [WITHOUT_NOTIFY] = STREAM_READ_TRUNCATED,
+		[IN_A_RECORD] = STREAM_READ_TRUNCATED, [BY_RESET] = STREAM_READ_FAILED,
 		[WITH_GARBAGE] = STREAM_READ_FAILED,
 	};
 
@@ -253,7 +251,7 @@ static void test_closing_in_drained(void **state)
 static void test_closing_with_held_bytes(void **state)
 {
 	struct tls_line lines[2] = {{.owner.reads = 1, .owner.piece = 1},
-				{.owner.reads = 1, .owner.piece = 1}};
+				    {.owner.reads = 1, .owner.piece = 1}};
 
 	for (int i = 0; i < 2; i++) {
 		tls_line_open(&lines[i], *state, TLS1_3_VERSION, false);
@@ -277,6 +275,9 @@ static void test_closing_with_held_bytes(void **state)
 
 int main(void)
 {
+	const struct CMUnitTest handshakes[] = {
+		TEST(test_closing_in_failed),
+	};
 	const struct CMUnitTest tests[] = {
 		TEST(test_shutdown),
 		TEST(test_end_of_input),
@@ -284,11 +285,15 @@ int main(void)
 		TEST(test_end_behind_bytes_waits),
 		TEST(test_last_words),
 		TEST(test_closing_in_ready),
-		TEST(test_closing_in_failed),
 		TEST(test_closing_in_drained),
 		TEST(test_closing_with_held_bytes),
 	};
+	int failed = cmocka_run_group_tests_name("a handshake's end", handshakes,
+						 tls_line_begin_group, tls_line_end_group);
 
-	return cmocka_run_group_tests_name("ends of TLS", tests, tls_line_begin_group,
-					   tls_line_end_group);
+	failed += cmocka_run_group_tests_name("ends of TLS's server", tests, tls_line_begin_group,
+					      tls_line_end_group);
+	failed += cmocka_run_group_tests_name("ends of TLS's client", tests,
+					      tls_line_begin_client_group, tls_line_end_group);
+	return failed;
 }

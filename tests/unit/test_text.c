@@ -6,6 +6,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -158,13 +159,51 @@ static void test_distance(void **state)
 	assert_int_equal(text_distance("a", longer), 64);
 }
 
+static void test_next_word(void **state)
+{
+	static const struct {
+		const char *list;
+		const char *words;
+	} cases[] = {
+		{"", ""},
+		{"  ", ""},
+		{"a", "<a>"},
+		{"ab c", "<ab><c>"},
+		{" a  b ", "<a><b>"},
+		{"a\tb\r\nc", "<a\tb\r\nc>"},
+		{"] (", "<]><(>"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_length(cases); i++) {
+		const uint8_t *rest = (const uint8_t *)cases[i].list;
+		size_t length = strlen(cases[i].list);
+		const uint8_t *word;
+		size_t size;
+		char words[32] = "";
+		size_t used = 0;
+
+		while (text_next_word(&rest, &length, &word, &size)) {
+			used += (size_t)snprintf(words + used, sizeof(words) - used, "<%.*s>",
+						 (int)size, (const char *)word);
+		}
+		assert_string_equal(words, cases[i].words);
+		assert_int_equal(length, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_equal_nocase), cmocka_unit_test(test_starts_nocase),
-		cmocka_unit_test(test_lower),        cmocka_unit_test(test_has_control),
-		cmocka_unit_test(test_utf8),         cmocka_unit_test(test_utf8_every_code_point),
-		cmocka_unit_test(test_printable),    cmocka_unit_test(test_distance),
+		cmocka_unit_test(test_equal_nocase),
+		cmocka_unit_test(test_next_word),
+		cmocka_unit_test(test_starts_nocase),
+		cmocka_unit_test(test_lower),
+		cmocka_unit_test(test_has_control),
+		cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_utf8_every_code_point),
+		cmocka_unit_test(test_printable),
+		cmocka_unit_test(test_distance),
 	};
 
 	return cmocka_run_group_tests_name("text", tests, NULL, NULL);

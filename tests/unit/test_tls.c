@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The TLS context: what loads and what is refused with which words, and what a client may
- * negotiate with it.
+ * The TLS store of one certificate: what loads and what is refused with which words, and what a
+ * client may negotiate with it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,13 +48,14 @@ static void check_refused(const char *chain, const char *key, enum tls_load faul
 	struct config_tls_front config = {
 		.alpn = true,
 		.tickets = true,
+		.ticket_lifetime_ms = 1000,
 		.certificates = &certificate,
 		.certificate_count = 1,
 	};
 	struct error error = {0};
 	char expected[320];
 
-	assert_null(tls_context_new(&config, &error));
+	assert_null(tls_store_new(&config, &error));
 	snprintf(expected, sizeof(expected), "%s: %s", path, words);
 	assert_string_equal(error.text, expected);
 	error.text[0] = '\0';
@@ -112,7 +113,7 @@ static void test_good_files(void **state)
 static void test_free_nothing(void **state)
 {
 	(void)state;
-	tls_context_free(NULL);
+	tls_store_free(NULL);
 	assert_non_null(strstr(tls_library_version(), "BoringSSL"));
 }
 
@@ -121,11 +122,10 @@ static void test_free_nothing(void **state)
 struct dialogue {
 	struct stream_world *world;
 	struct stream_owner owner;
-	struct tls_peer peer;
-	SSL_CTX *context;
+	struct test_peer peer;
 };
 
-static void open_dialogue(struct dialogue *dialogue, void *state, SSL_CTX *context,
+static void open_dialogue(struct dialogue *dialogue, void *state, const struct tls_store *store,
 			  const struct tls_peer_settings *settings)
 {
 	int ours;
@@ -133,11 +133,10 @@ static void open_dialogue(struct dialogue *dialogue, void *state, SSL_CTX *conte
 
 	memset(dialogue, 0, sizeof(*dialogue));
 	dialogue->world = state;
-	dialogue->context = context;
 	stream_world_pair(false, &ours, &theirs);
 	tls_peer_open(&dialogue->peer, theirs, settings);
 	dialogue->world->peer = &dialogue->peer;
-	stream_owner_accept(&dialogue->owner, dialogue->world, ours, context);
+	stream_owner_accept(&dialogue->owner, dialogue->world, ours, tls_store_context(store));
 }
 
 static void close_dialogue(struct dialogue *dialogue)
@@ -147,20 +146,21 @@ static void close_dialogue(struct dialogue *dialogue)
 	tls_peer_close(&dialogue->peer);
 }
 
-static SSL_CTX *make_context(enum config_tls_version lowest, bool alpn, bool tickets)
+static struct tls_store *make_store(enum config_tls_version lowest, bool alpn, bool tickets)
 {
 	struct config_certificate certificate = {.chain = files.chain, .key = files.key};
 	struct config_tls_front config = {
 		.min_version = lowest,
 		.alpn = alpn,
 		.tickets = tickets,
+		.ticket_lifetime_ms = 3600000,
 		.certificates = &certificate,
 		.certificate_count = 1,
 	};
-	SSL_CTX *context = tls_context_new(&config, NULL);
+	struct tls_store *store = tls_store_new(&config, NULL);
 
-	assert_non_null(context);
-	return context;
+	assert_non_null(store);
+	return store;
 }
 
 static void test_versions(void **state)
@@ -182,10 +182,10 @@ static void test_versions(void **state)
 	for (size_t i = 0; i < array_length(rows); i++) {
 		struct tls_peer_settings settings = {.version = rows[i].version,
 						     .name = "imap.test"};
-		SSL_CTX *context = make_context(rows[i].lowest, true, true);
+		struct tls_store *store = make_store(rows[i].lowest, true, true);
 		struct dialogue dialogue;
 
-		open_dialogue(&dialogue, *state, context, &settings);
+		open_dialogue(&dialogue, *state, store, &settings);
 		stream_world_settle(dialogue.world);
 		if (rows[i].agreed != NULL) {
 			const struct stream *stream = &dialogue.owner.stream;
@@ -201,7 +201,7 @@ static void test_versions(void **state)
 			assert_false(stream_is_open(&dialogue.owner.stream));
 		}
 		close_dialogue(&dialogue);
-		tls_context_free(context);
+		tls_store_free(store);
 	}
 }
 
@@ -227,12 +227,12 @@ static void test_alpn(void **state)
 	for (size_t i = 0; i < array_length(rows) * 2; i++) {
 		const struct tls_peer_settings settings = {.version = versions[i % 2],
 							   .alpn = rows[i / 2].offer};
-		SSL_CTX *context = make_context(CONFIG_TLS_1_2, rows[i / 2].alpn, true);
+		struct tls_store *store = make_store(CONFIG_TLS_1_2, rows[i / 2].alpn, true);
 		const uint8_t *selected = NULL;
 		unsigned length = 0;
 		struct dialogue dialogue;
 
-		open_dialogue(&dialogue, *state, context, &settings);
+		open_dialogue(&dialogue, *state, store, &settings);
 		stream_world_settle(dialogue.world);
 		SSL_get0_alpn_selected(dialogue.peer.tls, &selected, &length);
 		assert_int_equal(dialogue.peer.alert, rows[i / 2].alert);
@@ -241,19 +241,19 @@ static void test_alpn(void **state)
 		assert_memory_equal(selected != NULL ? (const char *)selected : "",
 				    rows[i / 2].selected, length);
 		close_dialogue(&dialogue);
-		tls_context_free(context);
+		tls_store_free(store);
 	}
 }
 
 /* A client comes back with what it was given. */
 static void check_resumption(void *state, uint16_t version, bool tickets)
 {
-	SSL_CTX *context = make_context(CONFIG_TLS_1_2, true, tickets);
+	struct tls_store *store = make_store(CONFIG_TLS_1_2, true, tickets);
 	struct tls_peer_settings settings = {.version = version, .name = "imap.test"};
 	struct dialogue first;
 	struct dialogue second;
 
-	open_dialogue(&first, state, context, &settings);
+	open_dialogue(&first, state, store, &settings);
 	stream_world_settle(first.world);
 	stream_write(&first.owner.stream, "* OK\r\n", 6); /* tickets go with the first bytes */
 	stream_world_settle(first.world);
@@ -266,14 +266,14 @@ static void check_resumption(void *state, uint16_t version, bool tickets)
 	if (first.peer.session != NULL) {
 		assert_true(tickets || !SSL_SESSION_has_ticket(first.peer.session));
 	}
-	open_dialogue(&second, state, context, &settings);
+	open_dialogue(&second, state, store, &settings);
 	stream_world_settle(second.world);
 	assert_string_equal(second.owner.events, "R");
 	assert_int_equal(stream_tls_resumed(&second.owner.stream), tickets);
 	assert_string_equal(stream_tls_server_name(&second.owner.stream), "imap.test");
 	close_dialogue(&second);
 	close_dialogue(&first);
-	tls_context_free(context);
+	tls_store_free(store);
 }
 
 static void test_resumption(void **state)
@@ -305,10 +305,10 @@ static void test_ciphers(void **state)
 
 	for (size_t i = 0; i < array_length(rows); i++) {
 		struct tls_peer_settings settings = {.version = TLS1_2_VERSION};
-		SSL_CTX *context = make_context(CONFIG_TLS_1_2, true, true);
+		struct tls_store *store = make_store(CONFIG_TLS_1_2, true, true);
 		struct dialogue dialogue;
 
-		open_dialogue(&dialogue, *state, context, &settings);
+		open_dialogue(&dialogue, *state, store, &settings);
 		assert_true(SSL_set_strict_cipher_list(dialogue.peer.tls, rows[i].offer));
 		stream_world_settle(dialogue.world);
 		if (rows[i].agreed != NULL) {
@@ -319,7 +319,7 @@ static void test_ciphers(void **state)
 			assert_int_equal(dialogue.peer.alert, SSL_AD_HANDSHAKE_FAILURE);
 		}
 		close_dialogue(&dialogue);
-		tls_context_free(context);
+		tls_store_free(store);
 	}
 }
 
@@ -345,7 +345,6 @@ static void test_large_chain(void **state)
 		assert_int_equal(dialogue.owner.events[0], 'R');
 		assert_null(strchr(dialogue.owner.events, 'F'));
 		close_dialogue(&dialogue);
-		tls_context_free(context);
 		tls_files_remove(&large);
 	}
 }

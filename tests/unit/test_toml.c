@@ -36,7 +36,7 @@ static const struct toml_node *child(const struct toml_node *table, const char *
 	return NULL;
 }
 
-static void check_place(struct toml_place place, unsigned line, unsigned column)
+static void check_place(struct config_place place, unsigned line, unsigned column)
 {
 	assert_int_equal(place.line, line);
 	assert_int_equal(place.column, column);
@@ -140,7 +140,7 @@ static void test_depth(void **state)
 static void test_depth_place(void **state)
 {
 	char text[200] = "a = 'xx'\n\xC3\xA9 = ";
-	struct toml_place place;
+	struct config_place place;
 
 	(void)state;
 	memset(text + strlen(text), '[', TOML_DEPTH_MAX + 1);

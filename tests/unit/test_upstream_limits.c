@@ -31,7 +31,12 @@ struct run {
 static void run_begin(void *context)
 {
 	struct run *run = context;
-	struct credentials_claim claim = {"u1", 2, NULL, 0, run->password, strlen(run->password)};
+	struct credentials_claim claim = {
+		.user = "u1",
+		.user_length = 2,
+		.secret = run->password,
+		.secret_length = strlen(run->password),
+	};
 	struct upstream_settings settings = {.credentials = &run->credentials};
 
 	assert_int_equal(credentials_set(&run->credentials, &claim), CREDENTIALS_FINE);

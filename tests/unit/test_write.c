@@ -12,17 +12,19 @@
 
 #include "base/buffer.h"
 #include "imap/credentials.h"
+#include "imap/sasl.h"
 
 #define STEPS_MAX 3
 
-enum { IR = 1, PLAIN = 2, PLUS = 4, MINUS = 8, DISABLED = 16 };
+/* Beside the set of mechanisms. */
+enum { IR = 0x100, PLUS = 0x200, MINUS = 0x400, DISABLED = 0x800, PLAIN = SASL_BIT(SASL_PLAIN) };
 
 struct form {
 	const char *name;
 	unsigned offer;
 	const char *user;
 	const char *owner;
-	const char *password;
+	const char *secret;
 	enum write_fault fault;
 	const char *steps[STEPS_MAX]; /* what is written at once, and after each `+` */
 };
@@ -135,11 +137,145 @@ static const struct form forms[] = {
 	{"DEL in the password", PLUS, "u1", NULL, "p\x7fw", WRITE_CONTROL, {NULL}},
 };
 
+/* Forms that are forced, and what is no password. */
+static const struct {
+	enum write_form way;
+	enum sasl_mechanism mechanism;
+	struct form form;
+} others[] = {
+	{WRITE_LOGIN,
+	 SASL_PLAIN,
+	 {"LOGIN although PLAIN is offered",
+	  IR | PLAIN,
+	  "u1",
+	  NULL,
+	  "pw",
+	  WRITE_FINE,
+	  {"T LOGIN \"u1\" \"pw\"\r\n"}}},
+	{WRITE_LOGIN,
+	 SASL_PLAIN,
+	 {"LOGIN with literals although PLAIN is offered",
+	  IR | PLAIN,
+	  "\xc3\xa9",
+	  NULL,
+	  "pw",
+	  WRITE_FINE,
+	  {"T LOGIN {2}\r\n", "\xc3\xa9 \"pw\"\r\n"}}},
+	{WRITE_LOGIN,
+	 SASL_PLAIN,
+	 {"LOGIN cannot be where it is disabled",
+	  IR | PLAIN | DISABLED,
+	  "u1",
+	  NULL,
+	  "pw",
+	  WRITE_LOGIN_DISABLED,
+	  {NULL}}},
+	{WRITE_LOGIN,
+	 SASL_PLAIN,
+	 {"LOGIN with an owner", IR | PLAIN, "u1", "o", "pw", WRITE_OWNER, {NULL}}},
+	{WRITE_PLAIN,
+	 SASL_PLAIN,
+	 {"PLAIN",
+	  PLAIN,
+	  "u1",
+	  NULL,
+	  "pw",
+	  WRITE_FINE,
+	  {"T AUTHENTICATE PLAIN\r\n", "AHUxAHB3\r\n"}}},
+	{WRITE_PLAIN,
+	 SASL_PLAIN,
+	 {"PLAIN is not offered", IR | PLUS, "u1", NULL, "pw", WRITE_LOGIN_DISABLED, {NULL}}},
+	{WRITE_BEST,
+	 SASL_PLAIN,
+	 {"the mechanism LOGIN is nothing to us",
+	  SASL_BIT(SASL_LOGIN) | DISABLED,
+	  "u1",
+	  NULL,
+	  "pw",
+	  WRITE_LOGIN_DISABLED,
+	  {NULL}}},
+	{WRITE_BEST,
+	 SASL_XOAUTH2,
+	 {"XOAUTH2",
+	  IR | SASL_BIT(SASL_XOAUTH2),
+	  "u1",
+	  NULL,
+	  "t",
+	  WRITE_FINE,
+	  {"T AUTHENTICATE XOAUTH2 dXNlcj11MQFhdXRoPUJlYXJlciB0AQE=\r\n"}}},
+	{WRITE_LOGIN,
+	 SASL_XOAUTH2,
+	 {"XOAUTH2 without initial response, whatever the form of passwords",
+	  SASL_BIT(SASL_XOAUTH2) | DISABLED,
+	  "u1",
+	  NULL,
+	  "t",
+	  WRITE_FINE,
+	  {"T AUTHENTICATE XOAUTH2\r\n", "dXNlcj11MQFhdXRoPUJlYXJlciB0AQE=\r\n"}}},
+	{WRITE_PLAIN,
+	 SASL_OAUTHBEARER,
+	 {"OAUTHBEARER",
+	  IR | SASL_TOKENS,
+	  "u1",
+	  NULL,
+	  "t",
+	  WRITE_FINE,
+	  {"T AUTHENTICATE OAUTHBEARER bixhPXUxLAFhdXRoPUJlYXJlciB0AQE=\r\n"}}},
+	{WRITE_BEST,
+	 SASL_OAUTHBEARER,
+	 {"a token is no password", IR | PLAIN | PLUS, "u1", NULL, "t", WRITE_MECHANISM, {NULL}}},
+	{WRITE_BEST,
+	 SASL_OAUTHBEARER,
+	 {"one token is not the other",
+	  IR | SASL_BIT(SASL_XOAUTH2),
+	  "u1",
+	  NULL,
+	  "t",
+	  WRITE_MECHANISM,
+	  {NULL}}},
+	{WRITE_BEST,
+	 SASL_XOAUTH2,
+	 {"no owner with a token", IR | SASL_TOKENS, "u1", "o", "t", WRITE_OWNER, {NULL}}},
+	{WRITE_BEST,
+	 SASL_XOAUTH2,
+	 {"CR in a token", IR | SASL_TOKENS, "u1", NULL, "t\r", WRITE_CONTROL, {NULL}}},
+	{WRITE_BEST,
+	 SASL_SCRAM_SHA_256,
+	 {"SCRAM",
+	  IR | SASL_EXCHANGES,
+	  "u1",
+	  NULL,
+	  "n,,n=u1,r=x",
+	  WRITE_FINE,
+	  {"T AUTHENTICATE SCRAM-SHA-256 biwsbj11MSxyPXg=\r\n"}}},
+	{WRITE_LOGIN,
+	 SASL_SCRAM_SHA_1,
+	 {"SCRAM with an owner",
+	  SASL_EXCHANGES,
+	  "u1",
+	  "o",
+	  "n,a=o,n=u1,r=x",
+	  WRITE_FINE,
+	  {"T AUTHENTICATE SCRAM-SHA-1\r\n", "bixhPW8sbj11MSxyPXg=\r\n"}}},
+	{WRITE_BEST,
+	 SASL_SCRAM_SHA_512,
+	 {"SCRAM with another hash",
+	  IR | SASL_BIT(SASL_SCRAM_SHA_1),
+	  "u1",
+	  NULL,
+	  "n,,n=u1,r=x",
+	  WRITE_MECHANISM,
+	  {NULL}}},
+	{WRITE_BEST,
+	 SASL_EXTERNAL,
+	 {"EXTERNAL is never ours", IR | SASL_ALL, "u1", NULL, "", WRITE_MECHANISM, {NULL}}},
+};
+
 static struct write_offer offer_of(unsigned bits)
 {
 	return (struct write_offer){
 		.sasl_ir = bits & IR,
-		.auth_plain = bits & PLAIN,
+		.mechanisms = bits & SASL_ALL,
 		.literal_plus = bits & PLUS,
 		.literal_minus = bits & MINUS,
 		.login_disabled = bits & DISABLED,
@@ -151,7 +287,7 @@ static void set_unchecked(struct credentials *credentials, const struct form *fo
 {
 	credentials->user = strdup(form->user);
 	credentials->owner = form->owner != NULL ? strdup(form->owner) : NULL;
-	assert_true(secret_set(&credentials->password, form->password, strlen(form->password)));
+	assert_true(secret_set(&credentials->secret, form->secret, strlen(form->secret)));
 }
 
 static void check_steps(const struct form *form, struct write_login *login)
@@ -176,26 +312,34 @@ static void check_steps(const struct form *form, struct write_login *login)
 	assert_int_equal(single, form->steps[1] == NULL);
 }
 
+static void check_form(const struct form *form, enum write_form way, enum sasl_mechanism mechanism)
+{
+	struct write_offer offer = offer_of(form->offer);
+	struct credentials credentials = {.mechanism = (uint8_t)mechanism};
+	struct write_login login = {0};
+	enum write_fault fault;
+
+	set_unchecked(&credentials, form);
+	fault = write_login_start(&login, &credentials, &offer, way);
+	if (fault != form->fault) {
+		fail_msg("%s: fault %d", form->name, fault);
+	}
+	if (fault == WRITE_FINE) {
+		check_steps(form, &login);
+	} else {
+		assert_null(login.credentials);
+	}
+	credentials_done(&credentials);
+}
+
 static void test_forms(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < array_length(forms); i++) {
-		struct write_offer offer = offer_of(forms[i].offer);
-		struct credentials credentials = {0};
-		struct write_login login = {0};
-		enum write_fault fault;
-
-		set_unchecked(&credentials, &forms[i]);
-		fault = write_login_start(&login, &credentials, &offer);
-		if (fault != forms[i].fault) {
-			fail_msg("%s: fault %d", forms[i].name, fault);
-		}
-		if (fault == WRITE_FINE) {
-			check_steps(&forms[i], &login);
-		} else {
-			assert_null(login.credentials);
-		}
-		credentials_done(&credentials);
+		check_form(&forms[i], WRITE_BEST, SASL_PLAIN);
+	}
+	for (size_t i = 0; i < array_length(others); i++) {
+		check_form(&others[i].form, others[i].way, others[i].mechanism);
 	}
 }
 
@@ -207,8 +351,9 @@ static void test_nul_in_password(void **state)
 
 	(void)state;
 	credentials.user = strdup("u1");
-	assert_true(secret_set(&credentials.password, "p\0w", 3));
-	assert_int_equal(write_login_start(&login, &credentials, &offer), WRITE_CONTROL);
+	assert_true(secret_set(&credentials.secret, "p\0w", 3));
+	assert_int_equal(write_login_start(&login, &credentials, &offer, WRITE_BEST),
+			 WRITE_CONTROL);
 	credentials_done(&credentials);
 }
 
@@ -225,8 +370,8 @@ static void check_announcement(unsigned bits, size_t length, const char *announc
 	for (size_t i = 0; i < length; i++) {
 		buffer_append_byte(&password, 0xE9);
 	}
-	assert_true(secret_set(&credentials.password, buffer_bytes(&password), length));
-	assert_int_equal(write_login_start(&login, &credentials, &offer), WRITE_FINE);
+	assert_true(secret_set(&credentials.secret, buffer_bytes(&password), length));
+	assert_int_equal(write_login_start(&login, &credentials, &offer, WRITE_BEST), WRITE_FINE);
 	assert_int_equal(write_login_is_single(&login), single);
 	assert_int_equal(write_login_next(&login, "T", &out), single);
 	assert_true(out.length >= strlen(announcement));
@@ -247,6 +392,52 @@ static void test_literal_minus_limit(void **state)
 	check_announcement(PLUS, 5000, "T LOGIN \"u1\" {5000+}\r\n", true);
 }
 
+/* The longest names, each octet of which is escaped, and a token of `length` octets. */
+static void check_initial(enum sasl_mechanism mechanism, size_t length, bool single)
+{
+	struct write_offer offer = offer_of(IR | SASL_ALL);
+	struct credentials credentials = {.mechanism = (uint8_t)mechanism};
+	char user[CREDENTIALS_USER_MAX + 1];
+	char token[WRITE_INITIAL_SECRET_MAX + 1];
+	struct write_login login;
+	struct buffer out = {0};
+
+	memset(user, ',', sizeof(user) - 1);
+	user[sizeof(user) - 1] = '\0';
+	memset(token, 't', sizeof(token));
+	credentials.user = strdup(user);
+	assert_true(secret_set(&credentials.secret, token, length));
+	assert_int_equal(write_login_start(&login, &credentials, &offer, WRITE_BEST), WRITE_FINE);
+	assert_int_equal(write_login_is_single(&login), single);
+	assert_int_equal(write_login_next(&login, "G12345678", &out), single);
+	assert_true(out.length <= 8000);
+	if (!single) {
+		assert_true(out.length < 64);
+		buffer_truncate(&out, 0);
+		assert_true(write_login_next(&login, "G12345678", &out));
+		assert_true(out.length > length * 4 / 3);
+	}
+	buffer_done(&out);
+	credentials_done(&credentials);
+}
+
+static void test_initial_limit(void **state)
+{
+	static const enum sasl_mechanism mechanisms[] = {
+		SASL_PLAIN,
+		SASL_XOAUTH2,
+		SASL_OAUTHBEARER,
+		SASL_SCRAM_SHA_512,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_length(mechanisms); i++) {
+		check_initial(mechanisms[i], WRITE_INITIAL_SECRET_MAX, true);
+		check_initial(mechanisms[i], WRITE_INITIAL_SECRET_MAX + 1, false);
+	}
+	assert_true(CREDENTIALS_PASSWORD_MAX <= WRITE_INITIAL_SECRET_MAX);
+}
+
 static void test_quotable(void **state)
 {
 	(void)state;
@@ -264,6 +455,7 @@ int main(void)
 		cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_nul_in_password),
 		cmocka_unit_test(test_literal_minus_limit),
+		cmocka_unit_test(test_initial_limit),
 		cmocka_unit_test(test_quotable),
 	};
 

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A probe's way through one connection.
+ */
+#include "probe_internal.h"
+
+#include <string.h>
+
+#include "core/metrics.h"
+#include "imap/upstream.h"
+#include "net/proxy_header.h"
+#include "net/tls_client.h"
+#include "routing/backend.h"
+
+/* Bytes that one read takes. */
+#define READ_SIZE 4096
+
+static const struct stream_events stream_events;
+
+/* --- The end -------------------------------------------------------------------------------- */
+
+void probe_stop(struct probe *probe)
+{
+	stream_close(&probe->stream);
+	resolver_cancel(&probe->name);
+	timeout_remove(&probe->timer);
+	upstream_free(probe->upstream);
+	probe->upstream = NULL;
+	buffer_done(&probe->input);
+	probe->backend = NULL;
+	probe->phase = PROBE_IDLE;
+}
+
+static void finish(struct probe *probe, const struct error *why)
+{
+	probe_stop(probe);
+	probe->events->over(probe, why);
+}
+
+static void fail(struct probe *probe, const char *why)
+{
+	struct error error = {0};
+
+	error_set(&error, "%.255s", why);
+	finish(probe, &error);
+}
+
+/* --- Connecting ----------------------------------------------------------------------------- */
+
+static void set_timer(struct probe *probe, uint64_t deadline_ms)
+{
+	timeout_remove(&probe->timer);
+	timeout_add(&probe->timers, &probe->timer, deadline_ms);
+}
+
+static void set_connect_timer(struct probe *probe)
+{
+	uint64_t step_ms = timeouts_now_ms() + probe->backend->connect_timeout_ms;
+
+	set_timer(probe, step_ms < probe->deadline_ms ? step_ms : probe->deadline_ms);
+}
+
+static bool connect_to(struct probe *probe, const struct stream_target *target)
+{
+	set_connect_timer(probe);
+	return stream_connect(&probe->stream, probe->house.shared, target, &stream_events,
+			      &probe->why);
+}
+
+/* Tries the next address; when none is left, the probe fails for the reason of the last. */
+static void connect_next(struct probe *probe)
+{
+	struct error why;
+
+	while (probe->address_next < probe->address_count) {
+		struct stream_target target = {.address = &probe->addresses[probe->address_next]};
+
+		probe->address_next++;
+		if (connect_to(probe, &target)) {
+			return;
+		}
+	}
+	why = probe->why;
+	error_prefix(&why, "cannot connect");
+	finish(probe, &why);
+}
+
+static void on_resolved(struct resolver_query *query, const struct addr *addresses, size_t count,
+			const char *why)
+{
+	struct probe *probe = container_of(query, struct probe, name);
+
+	if (count == 0) {
+		fail(probe, why);
+		return;
+	}
+	probe->address_count = count < RESOLVER_ADDRESSES_MAX ? count : RESOLVER_ADDRESSES_MAX;
+	memcpy(probe->addresses, addresses, probe->address_count * sizeof(addresses[0]));
+	connect_next(probe);
+}
+
+void probe_begin(struct probe *probe, struct backend *backend)
+{
+	const struct endpoint *address = &backend->address;
+
+	invariant(probe->phase == PROBE_IDLE);
+	probe->phase = PROBE_CONNECTING;
+	probe->backend = backend;
+	probe->address_next = 0;
+	probe->address_count = 0;
+	probe->deadline_ms =
+		timeouts_now_ms() + backend->connect_timeout_ms + backend->login_timeout_ms;
+	switch (address->kind) {
+	case ENDPOINT_IP:
+		probe->addresses[0] = address->ip;
+		probe->address_count = 1;
+		connect_next(probe);
+		break;
+	case ENDPOINT_UNIX:
+		if (!connect_to(probe, &(struct stream_target){.path = address->name})) {
+			connect_next(probe); /* there is none: fails for the reason at hand */
+		}
+		break;
+	default:
+		set_connect_timer(probe);
+		resolver_ask(probe->house.resolver, &probe->name, address->name, address->port,
+			     on_resolved);
+	}
+}
+
+/* --- Asking --------------------------------------------------------------------------------- */
+
+/* Sends what the dialogue has written; false when memory ran out and the probe is over. */
+static bool send_output(struct probe *probe, struct buffer *output)
+{
+	bool complete = !output->failed;
+
+	if (complete) {
+		stream_write(&probe->stream, buffer_bytes(output), output->length);
+	}
+	buffer_done(output);
+	if (!complete) {
+		fail(probe, "out of memory");
+	}
+	return complete;
+}
+
+static void ask(struct probe *probe)
+{
+	struct upstream_settings settings = {
+		.starttls = probe->backend->tls == CONFIG_TLS_STARTTLS,
+	};
+
+	probe->phase = PROBE_ASKING;
+	probe->upstream = upstream_new(&settings);
+	if (probe->upstream == NULL) {
+		fail(probe, "out of memory");
+		return;
+	}
+	stream_set_reading(&probe->stream, true);
+}
+
+static void start_tls(struct probe *probe)
+{
+	struct backend *backend = probe->backend;
+	struct tls_peer peer = {
+		.client = backend->tls_client,
+		.name = backend->server_name,
+		.session = &backend->tls_session,
+	};
+
+	probe->phase = PROBE_SECURING;
+	if (peer.client == NULL) {
+		fail(probe, "no authority is known to verify the backend by");
+	} else if (!stream_start_tls_client(&probe->stream, &peer)) {
+		fail(probe, "out of memory");
+	}
+}
+
+static void on_secured(struct probe *probe)
+{
+	bool resumed = stream_tls_resumed(&probe->stream);
+	struct buffer output = {0};
+
+	metrics_count(probe->house.metrics,
+		      resumed ? METRIC_BACKEND_HANDSHAKES_RESUMED : METRIC_BACKEND_HANDSHAKES_FULL);
+	if (probe->upstream == NULL) {
+		ask(probe);
+		return;
+	}
+	probe->phase = PROBE_ASKING;
+	upstream_secured(probe->upstream, &output);
+	if (send_output(probe, &output)) {
+		stream_set_reading(&probe->stream, true);
+	}
+}
+
+/* Nobody is behind this connection but the proxy itself: LOCAL. */
+static bool send_proxy_header(struct probe *probe)
+{
+	struct proxy_header_client nobody = {0};
+	struct buffer header = {0};
+
+	proxy_header_write(&header, &nobody);
+	return send_output(probe, &header);
+}
+
+/* Who does not read up to the backend's end may tear away the LOGOUT with a reset. */
+static void leave(struct probe *probe)
+{
+	probe->events->learnt(probe, upstream_offer(probe->upstream));
+	probe->phase = PROBE_LEAVING;
+	set_timer(probe, timeouts_now_ms() + PROBE_LEAVE_MS);
+}
+
+/* False when nothing more shall be read now. */
+static bool feed(struct probe *probe)
+{
+	struct buffer output = {0};
+	enum upstream_verdict verdict = upstream_feed(probe->upstream, &probe->input, &output);
+
+	if (!send_output(probe, &output)) {
+		return false;
+	}
+	switch (verdict) {
+	case UPSTREAM_MORE:
+		return true;
+	case UPSTREAM_STARTTLS:
+		start_tls(probe);
+		return false;
+	case UPSTREAM_READY:
+		leave(probe);
+		return true;
+	default:
+		fail(probe, upstream_reason(probe->upstream));
+		return false;
+	}
+}
+
+static bool take(struct probe *probe, const uint8_t *bytes, size_t count)
+{
+	if (probe->phase == PROBE_LEAVING) {
+		return true;
+	}
+	if (!buffer_append(&probe->input, bytes, count)) {
+		fail(probe, "out of memory");
+		return false;
+	}
+	return feed(probe);
+}
+
+static void on_end(struct probe *probe, const struct error *why)
+{
+	if (probe->phase == PROBE_LEAVING) {
+		finish(probe, NULL);
+	} else if (why != NULL) {
+		finish(probe, why);
+	} else {
+		upstream_end(probe->upstream);
+		fail(probe, upstream_reason(probe->upstream));
+	}
+}
+
+/* --- What the stream and the clock say ------------------------------------------------------ */
+
+static struct probe *probe_of(struct stream *stream)
+{
+	return container_of(stream, struct probe, stream);
+}
+
+static void on_ready(struct stream *stream)
+{
+	struct probe *probe = probe_of(stream);
+
+	if (probe->phase == PROBE_SECURING) {
+		on_secured(probe);
+		return;
+	}
+	set_timer(probe, probe->deadline_ms);
+	if (probe->backend->send_proxy && !send_proxy_header(probe)) {
+		return;
+	}
+	if (probe->backend->tls == CONFIG_TLS_IMPLICIT) {
+		start_tls(probe);
+	} else {
+		ask(probe);
+	}
+}
+
+static void on_readable(struct stream *stream)
+{
+	struct probe *probe = probe_of(stream);
+	uint8_t bytes[READ_SIZE];
+
+	for (;;) {
+		struct error why = {0};
+		size_t count = 0;
+
+		switch (stream_read(stream, bytes, sizeof(bytes), &count, &why)) {
+		case STREAM_READ_BYTES:
+			if (!take(probe, bytes, count)) {
+				return;
+			}
+			break;
+		case STREAM_READ_LATER:
+			return;
+		case STREAM_READ_FAILED:
+			on_end(probe, &why);
+			return;
+		default:
+			on_end(probe, NULL);
+			return;
+		}
+	}
+}
+
+static void on_drained(struct stream *stream)
+{
+	(void)stream; /* the dialogue goes on when the backend answers */
+}
+
+static void on_failed(struct stream *stream, const struct error *why)
+{
+	struct probe *probe = probe_of(stream);
+	struct error told = *why;
+
+	switch (probe->phase) {
+	case PROBE_CONNECTING:
+		stream_close(stream);
+		probe->why = told;
+		connect_next(probe);
+		break;
+	case PROBE_SECURING:
+		metrics_count(probe->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
+		finish(probe, &told);
+		break;
+	default:
+		on_end(probe, &told);
+	}
+}
+
+static const struct stream_events stream_events = {
+	.ready = on_ready,
+	.readable = on_readable,
+	.drained = on_drained,
+	.failed = on_failed,
+};
+
+static void on_timer(struct timeout *timer)
+{
+	struct probe *probe = container_of(timer, struct probe, timer);
+
+	switch (probe->phase) {
+	case PROBE_CONNECTING:
+		stream_close(&probe->stream);
+		resolver_cancel(&probe->name);
+		error_set(&probe->why, "no answer in time");
+		if (timeouts_now_ms() >= probe->deadline_ms) {
+			probe->address_next = probe->address_count;
+		}
+		connect_next(probe);
+		break;
+	case PROBE_LEAVING:
+		finish(probe, NULL);
+		break;
+	case PROBE_SECURING:
+		fail(probe, "no TLS in time");
+		break;
+	default:
+		fail(probe, upstream_greeted(probe->upstream) ? "no capabilities in time"
+							      : "no greeting in time");
+	}
+}
+
+/* --- For the owner -------------------------------------------------------------------------- */
+
+void probe_init(struct probe *probe, const struct probe_house *house,
+		const struct probe_events *events)
+{
+	*probe = (struct probe){.house = *house, .events = events};
+	timeout_list_init(&probe->timers, house->timeouts, on_timer);
+}
+
+void probe_done(struct probe *probe)
+{
+	probe_stop(probe);
+	timeout_list_done(&probe->timers);
+}
