@@ -135,8 +135,8 @@ class Certificates:
         index.write_text(f"{state}\t{serial}\tunknown\t/CN=gatepost test\n")
         response = index.with_suffix(".der")
         self._openssl("ocsp", "-index", index, "-CA", "ca.pem", "-issuer", "ca.pem", "-cert",
-                      pair.chain, "-rsigner", "ca.pem", "-rkey", "ca.key", "-ndays", "7", "-no_nonce",
-                      "-respout", response)
+                      pair.chain, "-rsigner", "ca.pem", "-rkey", "ca.key", "-ndays", "7",
+                      "-no_nonce", "-respout", response)
         return response
 
     # --- how they are made ---

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real Dovecots, each in a folder and on ports of its own: a plain one, and one with everything that
-a backend may have."""
+"""Real Dovecots, each in a folder and on ports of its own: a plain one, and one with everything
+that a backend may have."""
 
 import grp
 import os

@@ -2,249 +2,207 @@
 """Programs that people use, each run straight to the backend and through gatepost: both must end
 the same way (C128)."""
 
-import email
 import imaplib
-import os
+import re
 import shutil
-import ssl
-import subprocess
 
 import pytest
 
+import clients
+from clients import CLIENTS, MESSAGE, Where
 from servers import PASSWORD
 
-MESSAGE = b"From: a@localhost\r\nTo: b@localhost\r\nSubject: appended\r\n\r\nHello.\r\n"
-
-
-class Way:
-    """How to reach the mail: straight to Dovecot, or through gatepost over TLS or without."""
-
-    def __init__(self, name, port, ca=None):
-        self.name, self.port, self.ca = name, port, ca
-        self.scheme = "imaps" if ca else "imap"
-        self.user = name  # a mailbox of its own, so that both runs begin alike
-
-
-WAYS = ["direct", "tls", "plain"]
+USER, OTHER = "reader", "other"
+ALL_TLS = ["none", "starttls", "implicit"]
+RUNS = [(name, tls) for name, program in CLIENTS.items() for tls in program.tls]
 
 
 @pytest.fixture(scope="module")
-def ways(start_shared_gatepost, mail1, mail2):
-    gatepost = start_shared_gatepost({"mail1": mail1.address, "mail2": mail2.address},
-                                     {"tls": "mail1", "plain": "mail1", "other": "mail2"})
-    made = {"direct": Way("direct", mail1.port), "tls": Way("tls", gatepost.tls_port, gatepost.ca),
-            "plain": Way("plain", gatepost.port)}
-    return made
+def gatepost(start_shared_gatepost, full1, full2):
+    return start_shared_gatepost(
+        {"full1": f"127.0.0.1:{full1.port}", "full2": f"127.0.0.1:{full2.port}"},
+        {USER: "full1", OTHER: "full2"})
 
 
 @pytest.fixture(autouse=True)
-def fresh_mailboxes(mail1):
-    """Every test begins with two messages for everybody."""
-    for user in WAYS:
-        shutil.rmtree(mail1.mail / user, ignore_errors=True)
-        mail1.seed(user, count=2)
+def fresh_mailbox(full1):
+    """Every run begins with two messages."""
+    def refill():
+        shutil.rmtree(full1.mail / USER, ignore_errors=True)
+        full1.seed(USER, count=2)
+    refill()
+    return refill
 
 
-def run(command, seconds=60, **options):
-    return subprocess.run([str(word) for word in command], capture_output=True, timeout=seconds,
-                          stdin=subprocess.DEVNULL, check=False, **options)
+@pytest.fixture
+def direct(full1, certificates):
+    """Straight to the backend."""
+    def make(tls, user=USER, password=PASSWORD):
+        port = full1.tls_port if tls == "implicit" else full1.port
+        return Where(port, tls, certificates.ca, user, password)
+    return make
 
 
-def curl(way, *options, path="", password=PASSWORD):
-    certificate = ["--cacert", way.ca] if way.ca else []
-    return run(["curl", "-sS", *certificate, "--url", f"{way.scheme}://localhost:{way.port}/{path}",
-                "--user", f"{way.user}:{password}", *options])
+@pytest.fixture
+def through(gatepost):
+    """To gatepost."""
+    def make(tls, user=USER, password=PASSWORD):
+        port = {"none": gatepost.port, "starttls": gatepost.starttls_port,
+                "implicit": gatepost.tls_port}[tls]
+        return Where(port, tls, gatepost.ca, user, password)
+    return make
 
 
-CURL_LOGINS = {
-    "PLAIN": ["--login-options", "AUTH=PLAIN"],
-    "PLAIN with initial response": ["--login-options", "AUTH=PLAIN", "--sasl-ir"],
-    "as it likes": [],
-}
+@pytest.fixture(params=["direct", "through"])
+def way(request):
+    """One after the other."""
+    return request.getfixturevalue(request.param)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("login", CURL_LOGINS)
-def test_curl_logs_in(ways, way, login):
-    done = curl(ways[way], "-X", "NOOP", *CURL_LOGINS[login])
-    assert done.returncode == 0, done.stderr
+def folder_for(tmp_path, name):
+    (tmp_path / name).mkdir()
+    return tmp_path / name
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("login", CURL_LOGINS)
-def test_curl_with_a_wrong_password(ways, way, login):
-    done = curl(ways[way], "-X", "NOOP", *CURL_LOGINS[login], password="wrong")
-    assert done.returncode == 67, (done.returncode, done.stderr)
+@pytest.mark.parametrize("name,tls", RUNS)
+def test_reads_the_same(direct, through, tmp_path, fresh_mailbox, name, tls):
+    program = CLIENTS[name]
+    expected = program.run(direct(tls), folder_for(tmp_path, "direct")).check()
+    assert expected.read
+    fresh_mailbox()
+    found = program.run(through(tls), folder_for(tmp_path, "through"))
+    assert found == expected, found.output[-3000:]
 
 
-def test_curl_sees_the_same_list_and_mail(ways, mail1):
-    listings = {way: curl(ways[way]).stdout for way in WAYS}
-    assert listings["tls"] == listings["plain"] == listings["direct"] != b""
-    for way in WAYS:
-        done = curl(ways[way], path="INBOX;MAILINDEX=1")
-        assert f"Subject: this is {way} on {mail1.name}".encode() in done.stdout
+@pytest.mark.parametrize("name", [name for name, program in CLIENTS.items() if program.gives_up])
+def test_fails_the_same(direct, through, tmp_path, name):
+    """A wrong password."""
+    run = CLIENTS[name].run
+    expected = run(direct("implicit", password="wrong"), folder_for(tmp_path, "direct"))
+    assert expected.status != 0 and not expected.read, expected.output
+    found = run(through("implicit", password="wrong"), folder_for(tmp_path, "through"))
+    assert found == expected, found.output[-3000:]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_curl_appends(ways, way, mail1, tmp_path):
+@pytest.mark.parametrize("tls", ALL_TLS)
+def test_curl_sees_the_same_list(direct, through, tls):
+    listings = [clients.curl(where(tls)).stdout for where in (direct, through)]
+    assert listings[0] == listings[1] != b""
+
+
+@pytest.mark.parametrize("tls", ALL_TLS)
+def test_curl_appends(way, full1, tmp_path, tls):
     """A synchronizing literal: waits for the backend's `+`."""
     (tmp_path / "message.eml").write_bytes(MESSAGE)
-    done = curl(ways[way], "-T", tmp_path / "message.eml", path="INBOX")
-    assert done.returncode == 0, done.stderr
-    assert b"Subject: appended" in mail1.messages(way)[-1]
+    done = clients.curl(way(tls), "-T", tmp_path / "message.eml", path="INBOX")
+    assert done.returncode == 0, done.stdout
+    assert b"Subject: appended" in full1.messages(USER)[-1]
 
 
-def test_curl_reaches_another_backend(ways, mail2):
-    mail2.seed("other")
-    way = Way("other", ways["tls"].port, ways["tls"].ca)
-    done = curl(way, path="INBOX;MAILINDEX=1")
-    assert b"Subject: this is other on mail2" in done.stdout
+def test_curl_reaches_another_backend(through, full2, tmp_path):
+    full2.seed(OTHER)
+    read = clients.read_by_curl(through("implicit", user=OTHER), tmp_path).check().read
+    assert read == [f"this is {OTHER} on full2"]
 
 
-def subjects_in(folder):
-    """The subjects of a maildir's messages, sorted."""
-    return sorted(email.message_from_bytes(path.read_bytes())["Subject"]
-                  for part in ("new", "cur") for path in (folder / part).glob("*"))
+@pytest.mark.parametrize("tls", ALL_TLS)
+def test_mbsync_pushes(way, full1, tmp_path, tls):
+    """With fifty commands in flight."""
+    clients.mbsync(way(tls), tmp_path).check()
+    (tmp_path / "mail/INBOX/new/1.x").write_bytes(MESSAGE.replace(b"\r\n", b"\n"))
+    clients.mbsync(way(tls), tmp_path).check()
+    assert any(b"Subject: appended" in message for message in full1.messages(USER))
 
 
-def expected_subjects(way, mail1):
-    return [f"this is {way} on {mail1.name}"] * 2
+@pytest.mark.parametrize("tls", ALL_TLS)
+@pytest.mark.parametrize("program", [clients.neomutt, clients.mutt])
+def test_mutts_delete(way, full1, tmp_path, program, tls):
+    program(way(tls), tmp_path).check()
+    assert len(full1.messages(USER)) == 1
 
 
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-@pytest.mark.parametrize("way", WAYS)
-def test_mbsync(ways, way, mail1, tmp_path, mechanism):
-    """Fetches, and pushes a new message back, with fifty commands in flight."""
-    where = ways[way]
-    maildir = tmp_path / "mail"
-    maildir.mkdir()
-    security = f"SSLType IMAPS\nCertificateFile {where.ca}" if where.ca else "SSLType None"
-    (tmp_path / "rc").write_text(f"""
-IMAPAccount a
-Host localhost
-Port {where.port}
-User {where.user}
-Pass {PASSWORD}
-AuthMechs {mechanism}
-PipelineDepth 50
-{security}
-
-IMAPStore far
-Account a
-
-MaildirStore near
-Path {maildir}/
-Inbox {maildir}/INBOX
-
-Channel c
-Far :far:
-Near :near:
-Create Near
-Sync All
-SyncState *
-""")
-    done = run(["mbsync", "-c", tmp_path / "rc", "-a"])
-    assert done.returncode == 0, done.stderr
-    assert subjects_in(maildir / "INBOX") == expected_subjects(way, mail1)
-    (maildir / "INBOX/new/1.x").write_bytes(MESSAGE.replace(b"\r\n", b"\n"))
-    done = run(["mbsync", "-c", tmp_path / "rc", "-a"])
-    assert done.returncode == 0, done.stderr
-    assert any(b"Subject: appended" in message for message in mail1.messages(way))
+@pytest.mark.parametrize("tls", ALL_TLS)
+def test_interimap(way, mail2, tmp_path, tls):
+    """Replicates into a server on the other side, over two connections at once."""
+    shutil.rmtree(mail2.mail / "replica", ignore_errors=True)
+    near = Where(mail2.port, "none", None, "replica", PASSWORD)
+    found = clients.interimap(way(tls), tmp_path, near).check()
+    assert found.read == [f"this is {USER} on full1"] * 2
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_neomutt(ways, way, mail1, tmp_path):
-    """Reads the mailbox, deletes the first message, leaves."""
-    where = ways[way]
-    (tmp_path / "Mail").mkdir()
-    (tmp_path / "muttrc").write_text(f"""
-set imap_user = "{where.user}"
-set imap_pass = "{PASSWORD}"
-set ssl_force_tls = no
-set ssl_starttls = no
-set imap_pipeline_depth = 15
-set delete = yes
-set move = no
-set quit = yes
-{f'set certificate_file = "{where.ca}"' if where.ca else ''}
-{f'set ssl_ca_certificates_file = "{where.ca}"' if where.ca else ''}
-""")
-    keys = "<check-stats><delete-message><sync-mailbox><quit>"
-    command = (f"neomutt -n -F {tmp_path}/muttrc -f {where.scheme}://localhost:{where.port}/INBOX "
-               f"-e 'push {keys}'")
-    done = run(["script", "-qec", command, "/dev/null"],
-               env={**os.environ, "HOME": str(tmp_path), "TERM": "xterm"})
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert len(mail1.messages(way)) == 1, done.stdout[-2000:]
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_offlineimap(ways, way, mail1, tmp_path):
-    where = ways[way]
-    security = f"ssl = yes\nsslcacertfile = {where.ca}" if where.ca else "ssl = no"
-    (tmp_path / "rc").write_text(f"""
-[general]
-accounts = a
-metadata = {tmp_path}/meta
-[Account a]
-localrepository = near
-remoterepository = far
-[Repository near]
-type = Maildir
-localfolders = {tmp_path}/mail
-[Repository far]
-type = IMAP
-remotehost = localhost
-remoteport = {where.port}
-remoteuser = {where.user}
-remotepass = {PASSWORD}
-starttls = no
-{security}
-""")
-    done = run(["offlineimap", "-o", "-c", tmp_path / "rc", "-u", "basic"],
-               env={**os.environ, "HOME": str(tmp_path)})
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert subjects_in(tmp_path / "mail/INBOX") == expected_subjects(way, mail1)
-
-
-def connect_imaplib(way):
-    if way.ca:
-        context = ssl.create_default_context(cafile=str(way.ca))
-        return imaplib.IMAP4_SSL("localhost", way.port, ssl_context=context, timeout=10)
-    return imaplib.IMAP4("localhost", way.port, timeout=10)
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_imaplib_fails_and_then_logs_in_on_one_connection(ways, way, mail1):
-    where = ways[way]
-    connection = connect_imaplib(where)
+@pytest.mark.parametrize("tls", ALL_TLS)
+def test_imaplib_fails_and_then_logs_in_on_one_connection(way, full1, tls):
+    connection = clients.connect_imaplib(way(tls))
     with pytest.raises(imaplib.IMAP4.error):
-        connection.login(where.user, "wrong")
+        connection.login(USER, "wrong")
     with pytest.raises(imaplib.IMAP4.error):
-        connection.authenticate("PLAIN", lambda _: f"\0{where.user}\0wrong".encode())
-    assert connection.login(where.user, PASSWORD)[0] == "OK"
+        connection.authenticate("PLAIN", lambda _: f"\0{USER}\0wrong".encode())
+    assert connection.login(USER, PASSWORD)[0] == "OK"
     assert connection.select()[1] == [b"2"]
-    answer = connection.fetch("1", "(BODY[HEADER.FIELDS (SUBJECT)])")[1]
-    assert answer[0][1].strip() == f"Subject: this is {way} on {mail1.name}".encode()
     assert connection.append("INBOX", "", None, MESSAGE)[0] == "OK"
     assert connection.noop()[0] == "OK"
     assert connection.select()[1] == [b"3"]
     assert connection.logout()[0] == "BYE"
+    assert len(full1.messages(USER)) == 3
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_imaplib_by_plain(ways, way):
-    where = ways[way]
-    connection = connect_imaplib(where)
-    answer = connection.authenticate("PLAIN", lambda _: f"\0{where.user}\0{PASSWORD}".encode())
-    assert answer[0] == "OK"
-    assert connection.logout()[0] == "BYE"
+@pytest.mark.parametrize("tls", ALL_TLS)
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_imaplib_by_a_mechanism(way, tmp_path, mechanism, tls):
+    assert clients.read_by_imaplib(way(tls), tmp_path, mechanism).check().read
 
 
-def test_backend_believes_the_clients_address(ways, mail1):
+@pytest.mark.parametrize("tls", ["none", "starttls"])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256"])
+def test_gsasl(way, mechanism, tls):
+    clients.gsasl(way(tls), mechanism).check()
+    clients.gsasl(way(tls, password="wrong"), mechanism).check(1)
+
+
+@pytest.mark.parametrize("tls", ALL_TLS)
+@pytest.mark.parametrize("mechanism", ["plain", "login", "scram-sha-1", "scram-sha-256"])
+def test_imtest(way, mechanism, tls):
+    clients.imtest(way(tls), mechanism).check()
+    clients.imtest(way(tls, password="wrong"), mechanism).check(1)
+
+
+@pytest.mark.parametrize("tls", ALL_TLS)
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+@pytest.mark.parametrize("initial", [["--sasl-ir"], []])
+def test_curl_with_a_token(way, full1, mechanism, initial, tls):
+    full1.tokens.users["good"] = USER
+    found = clients.curl_token(way(tls), mechanism, "good", *initial).check()
+    assert found.read == [f"this is {USER} on full1"]
+    clients.curl_token(way(tls), mechanism, "stale", *initial).check(67)
+
+
+@pytest.mark.parametrize("tls", ["implicit", "starttls"])
+def test_imtest_as_somebody_else(way, full1, tls):
+    """A master user, and an authorisation identity (C49)."""
+    master = way(tls, user=full1.MASTER, password=full1.MASTER_PASSWORD)
+    clients.imtest(master, "plain", owner=USER).check()
+    clients.imtest(way(tls, user=full1.MASTER), "plain", owner=USER).check(1)
+
+
+def test_backend_believes_the_clients_address(through, full1):
     """Dovecot's own log names the client, not the proxy."""
-    way = ways["tls"]
-    done = run(["curl", "-sS", "--cacert", way.ca, "--interface", "127.0.0.77", "--url",
-                f"imaps://localhost:{way.port}/", "--user", f"{way.user}:{PASSWORD}", "-X", "NOOP"])
-    assert done.returncode == 0, done.stderr
-    assert "rip=127.0.0.77" in mail1.log()
+    done = clients.curl(through("implicit"), "--interface", "127.0.0.77", "-X", "NOOP")
+    assert done.returncode == 0, done.stdout
+    assert "rip=127.0.0.77" in full1.log()
+
+
+@pytest.mark.parametrize("tls", ["implicit", "starttls"])
+def test_sslscan_finds_no_old_tls(through, tls):
+    text = clients.sslscan(through(tls)).check().output.decode()
+    found = dict(re.findall(r"^(SSLv[23]|TLSv1\.[0-3]) +(\w+)$", text, re.MULTILINE))
+    assert found == {"SSLv2": "disabled", "SSLv3": "disabled", "TLSv1.0": "disabled",
+                     "TLSv1.1": "disabled", "TLSv1.2": "enabled", "TLSv1.3": "enabled"}, text
+    assert "Session renegotiation not supported" in text
+
+
+def test_testssl_finds_no_old_tls(through):
+    text = clients.testssl(through("starttls"), "-p").check().output.decode()
+    found = re.findall(r"^ (SSLv[23]|TLS 1(?:\.[1-3])?) +(not offered|offered)", text, re.MULTILINE)
+    assert dict(found) == {"SSLv2": "not offered", "SSLv3": "not offered", "TLS 1": "not offered",
+                           "TLS 1.1": "not offered", "TLS 1.2": "offered",
+                           "TLS 1.3": "offered"}, text

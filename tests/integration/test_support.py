@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+import proxy_protocol
 from backend import echo
 from client import FIN, Client, Ended, capabilities_of
 from fake_redis import bulk
@@ -56,6 +57,24 @@ def test_backend_echo_passes_the_end_on(fb1, direct):
     with pytest.raises(Ended):
         direct.receive()
     assert direct.ended == FIN
+
+
+def test_gatepost_has_listeners_of_all_kinds(start_gatepost, certificates, fb1):
+    trusting = {"proxy_protocol": True, "trusted": ["127.0.0.0/8"]}
+    gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"}, listeners={
+        "proxied": trusting, "starttls, proxied": {**trusting, "tls": "starttls"}})
+    header = proxy_protocol.version2(("192.0.2.7", 4007))
+    for client in (gatepost.connect(), gatepost.connect(tls=False), gatepost.connect_starttls(),
+                   gatepost.connect_to("proxied", first=header),
+                   gatepost.connect_to("starttls, proxied", tls=False, first=header)):
+        with client:
+            if "STARTTLS" in capabilities_of(client.greeting) and not client.tls:
+                client.starttls(certificates.ca)
+            client.login()
+            client.assert_usable()
+    addresses = [connection.ids[-1]["x-originating-ip"] for connection in fb1.connections
+                 if connection.ids]
+    assert addresses == ["127.0.0.1"] * 3 + ["192.0.2.7"] * 2
 
 
 def test_redis_real_and_fake(redis_server, fake_redis):
