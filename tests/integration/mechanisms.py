@@ -28,7 +28,9 @@ def teach(gatepost, *users, **options):
 
 
 def start_taught(start, fb1, fb2, directory, **changes):
-    """A gatepost before FB1 and FB2 that knows what they offer."""
+    """A gatepost before FB1 and FB2 that knows what they offer; the last test's manners are over."""
+    for server in (fb1, fb2, directory):
+        server.reset()
     gatepost = start({"FB1": fb1.address, "FB2": fb2.address}, redis=directory.url,
                      process={"workers": 1}, **changes)
     teach(gatepost, "u1", "u2")

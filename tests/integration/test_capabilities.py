@@ -155,6 +155,7 @@ each_way = pytest.mark.parametrize("mechanism", ["LOGIN", "SASL-LOGIN", "PLAIN",
 
 @pytest.fixture(scope="module")
 def taught(start_shared_gatepost, fb1, fb2):
+    fb1.reset()
     fb1.capability = EVERYTHING
     gatepost = start_shared_gatepost(
         {"FB1": fb1.address, "FB2": {"address": fb2.address, "ask_capability": False}},
