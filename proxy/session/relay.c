@@ -72,11 +72,24 @@ static void client_readable(struct stream *stream)
 	}
 }
 
+/* Cyrus 3.6 ends every session in this way, so it is nothing to warn of. */
+static enum close_reason reason_of_backend(enum pump_result result)
+{
+	switch (result) {
+	case PUMP_END:
+		return CLOSE_BACKEND_ENDED;
+	case PUMP_CUT:
+		return CLOSE_BACKEND_CUT;
+	default:
+		return CLOSE_BACKEND_LOST;
+	}
+}
+
 /* The backend is done: what it sent is on its way to the client, the end follows. */
 static void end_backend_half(struct session *session, enum pump_result result)
 {
 	bool clean = result == PUMP_END;
-	enum close_reason reason = clean ? CLOSE_BACKEND_ENDED : CLOSE_BACKEND_LOST;
+	enum close_reason reason = reason_of_backend(result);
 
 	if (session->phase == SESSION_HALF_CLOSED) {
 		reason = (enum close_reason)session->reason;

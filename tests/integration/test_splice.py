@@ -16,7 +16,7 @@ import zlib
 
 import pytest
 
-from backend import FIN, RESET, echo
+from backend import FIN, RESET, FakeBackend, echo
 from client import CLOSE_NOTIFY, Ended
 from proxy import is_sanitized
 from servers import PASSWORD, wait_until
@@ -371,6 +371,21 @@ def test_client_cut_without_close_notify(proxy, enter, fb1):
     client.socket.shutdown(socket.SHUT_WR)
     assert fb1.wait_for_end(fb1.connections[0], seconds=2)
     proxy.wait_for_log("reason=client_cut")
+
+
+def test_backend_cut_without_close_notify(start_gatepost, certificates):
+    """As Cyrus 3.6 ends all its sessions: passed on as it is, and nothing to warn of."""
+    with contextlib.closing(FakeBackend("cutter", tls="implicit",
+                                        certificate=certificates.backend)) as backend:
+        backend.session = lambda connection: (connection.send(b"* BYE\r\n"), connection.cut())
+        proxy = start_gatepost({"cutter": {"address": backend.address, "tls": "implicit",
+                                           "ca": str(certificates.ca),
+                                           "server_name": "mail1.test"}}, {"u1": "cutter"})
+        with proxy.connect() as client:
+            client.login()
+            assert client.read_to_end() == (b"* BYE\r\n", FIN)
+        proxy.wait_for_log("reason=backend_cut")
+        assert "level=warn" not in proxy.log()
 
 
 @BOTH

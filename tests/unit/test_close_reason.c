@@ -42,6 +42,7 @@ static void test_blame(void **state)
 	(void)state;
 	assert_int_equal(close_reason_blame(CLOSE_LOGOUT), BLAME_NOBODY);
 	assert_int_equal(close_reason_blame(CLOSE_NOT_IMAP), BLAME_CLIENT);
+	assert_int_equal(close_reason_blame(CLOSE_BACKEND_CUT), BLAME_NOBODY);
 	assert_int_equal(close_reason_blame(CLOSE_BACKEND_LOST), BLAME_BACKEND);
 	assert_int_equal(close_reason_blame(CLOSE_NO_MEMORY), BLAME_OURSELVES);
 	assert_string_equal(close_reason_label(CLOSE_BACKEND_LOST), "backend_lost");
