@@ -31,8 +31,8 @@ const char *sasl_name(enum sasl_mechanism mechanism);
 bool sasl_find(const void *name, size_t length, enum sasl_mechanism *mechanism);
 
 /* sasl_offered is the set of the AUTH= atoms in a backend's capabilities. Where one of them ends in
- * -PLUS, no exchange is in the set: a client that could bind channels and sees no -PLUS says so, and
- * such a backend must then refuse it (RFC 5802 section 6). */
+ * -PLUS, no exchange is in the set: a client that could bind channels and sees no -PLUS says so,
+ * and such a backend must then refuse it (RFC 5802 section 6). */
 unsigned sasl_offered(const void *list, size_t length);
 
 /* sasl_parse reads the first message of a client, decoded from base64, into credentials:

@@ -201,9 +201,10 @@ void client_side_continue(struct session *session)
 	session->login->feeding = true;
 	while (listens(session) && feed_once(session)) {
 	}
-	if (session->login != NULL) {
-		session->login->feeding = false;
+	if (session->login == NULL) {
+		return; /* it relays, or is closed */
 	}
+	session->login->feeding = false;
 	if (is_in_dialogue(session)) {
 		update_reading(session);
 	}

@@ -15,7 +15,7 @@ one() {
 	# shellcheck disable=SC2086
 	output=$(clang-tidy --quiet --checks="$checks" "$1" -- -std=$standard $CPPFLAGS -Itests \
 		-DGATEPOST_VERSION='"lint"' 2>&1) || {
-		echo "$output" | grep -E ': (error|warning|fatal error): ' || echo "$output"
+		echo "$output" | grep -a -E ': (error|warning|fatal error): ' || echo "$output"
 		return 1
 	}
 }

@@ -416,7 +416,8 @@ static void test_finish_answers_a_waiting_refusal(void **state)
 	session_rig_close(&rig);
 }
 
-/* After the hand-off there is never a byte of ours. The backend hears of the end first; the client when the backend has nothing more to say. */
+/* After the hand-off there is never a byte of ours. The backend hears of the end first; the client
+ * when the backend has nothing more to say. */
 static void test_finish_ends_relays_without_a_word(void **state)
 {
 	static const enum session_phase phases[] = {SESSION_RELAYING, SESSION_HALF_CLOSED};
