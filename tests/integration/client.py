@@ -68,6 +68,7 @@ class Client:
             self.socket.bind((source, 0))
         self.socket.settimeout(timeout)
         self.socket.connect(("127.0.0.1", port))
+        self.address = "{}:{}".format(*self.socket.getsockname())
         if first:
             self.socket.sendall(first)
         if ca is not None:

@@ -152,6 +152,15 @@ class Gatepost:
         lines = [parse_log_line(line) for line in self.log().splitlines()]
         return [line for line in lines if event is None or line.get("event") == event]
 
+    def end_of(self, client, seconds=5):
+        """The line about a client's session: there is exactly one, once the session is over."""
+        address = getattr(client, "address", client)
+        lines = wait_until(lambda: [line for line in self.events("session")
+                                    if line.get("client") == address], seconds,
+                           f"line about {address}")
+        assert len(lines) == 1, lines
+        return lines[0]
+
     def wait_for_log(self, text, seconds=5):
         wait_until(lambda: text in self.log(), seconds, f"{text!r} in the log")
 
