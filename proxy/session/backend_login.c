@@ -22,9 +22,6 @@ static const struct upstream_identity *describe_client(struct session *session)
 	if (!session->backend->send_id || session->peer.family == AF_UNIX) {
 		return NULL;
 	}
-	if (login->connected.family == AF_UNSPEC) {
-		stream_local(&session->client, &login->connected);
-	}
 	addr_format_ip(&session->peer, login->originating_ip);
 	addr_format_ip(&login->connected, login->connected_ip);
 	session_format_id(session, login->session_id);

@@ -152,12 +152,17 @@ static unsigned proxies_to_pass(const struct login *login)
 	return ttl < SESSION_PROXY_TTL ? ttl : SESSION_PROXY_TTL;
 }
 
-/* A webmail or a proxy that we trust says for whom it speaks. */
+/* A webmail or a proxy that we trust says for whom it speaks, at each login anew. */
 static void believe_identity(struct session *session)
 {
 	struct preauth_identity identity = preauth_identity(session->login->preauth);
 	struct addr addr;
 
+	if (session->login->came_to.family == AF_UNSPEC) {
+		stream_local(&session->client, &session->login->came_to);
+	}
+	session->peer = session->login->came_from;
+	session->login->connected = session->login->came_to;
 	if (identity.originating_ip != NULL &&
 	    addr_parse(&addr, identity.originating_ip, (uint16_t)identity.originating_port)) {
 		session->peer = addr;

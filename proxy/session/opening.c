@@ -15,11 +15,18 @@
 static const struct stream_events header_events;
 static const struct stream_events handshake_events;
 
-static bool is_trusted(const struct session *session, const struct addr *addr)
+static bool is_trusted(const struct session *session)
 {
 	const struct config_networks *trusted = &session->listener->trusted;
 
-	return cidr_contains(trusted->networks, trusted->count, addr);
+	return cidr_contains(trusted->networks, trusted->count, &session->peer);
+}
+
+/* The peer is the one that connected, or of whom the PROXY header speaks. */
+static void meet_client(struct session *session)
+{
+	session->login->trusted = is_trusted(session);
+	session->login->came_from = session->peer;
 }
 
 /* --- TLS ------------------------------------------------------------------------------------ */
@@ -100,7 +107,7 @@ static const struct stream_events handshake_events = {
 /* What follows the connection, or the PROXY header; `rest` has been read behind it. */
 static void begin(struct session *session, const uint8_t *rest, size_t length)
 {
-	session->login->trusted = is_trusted(session, &session->peer);
+	meet_client(session);
 	if (session->listener->tls == CONFIG_TLS_IMPLICIT) {
 		start_tls(session, rest, length);
 		return;
@@ -139,7 +146,7 @@ static void take_header(struct session *session, const struct proxy_header *head
 		return; /* the sender speaks for itself */
 	}
 	session->peer = header->source;
-	session->login->connected = header->destination;
+	session->login->came_to = header->destination;
 	session->login->secured_in_front = header->tls;
 }
 
@@ -230,7 +237,7 @@ static const struct stream_events plain_events = {
 
 static void start_header(struct session *session, int fd)
 {
-	if (!is_trusted(session, &session->peer)) {
+	if (!is_trusted(session)) {
 		close(fd);
 		refuse_header(session, "not from an address in listener.trusted");
 		return;
@@ -252,7 +259,7 @@ static void start_implicit(struct session *session, int fd)
 {
 	struct session_set *set = session->set;
 
-	session->login->trusted = is_trusted(session, &session->peer);
+	meet_client(session);
 	if (!stream_accept(&session->client, set->house.shared, fd, set->house.tls,
 			   &handshake_events)) {
 		session_close(session, CLOSE_NO_MEMORY);

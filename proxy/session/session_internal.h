@@ -43,7 +43,9 @@ struct login {
 	struct session *session;
 
 	/* The client's side. */
-	struct addr connected; /* where the client connected to */
+	struct addr came_from; /* the client, and where it connected to, by the connection or the */
+	struct addr came_to;   /* PROXY header: what holds where no trusted ID says otherwise */
+	struct addr connected; /* where to, as the session's peer is from where */
 	bool secured_in_front; /* the PROXY header says that it speaks TLS to who sent it */
 	bool trusted;          /* the x- keys of its ID are believed */
 	char certified_user[STREAM_CERTIFIED_USER_MAX + 1]; /* "" = none */

@@ -74,14 +74,16 @@ class Client:
         if ca is not None:
             self.start_tls(ca, **tls)
 
-    def start_tls(self, ca, server_name="localhost", ticket=None, context=None, **offers):
+    def start_tls(self, ca, server_name="localhost", ticket=None, context=None, send=None,
+                  **offers):
         """The handshake. `server_name` is the SNI and the name that is verified, None for neither;
-        `ticket` comes back with the session of an earlier client; `offers` are make_context's."""
+        `ticket` comes back with the session of an earlier client; `send` gets our flights instead
+        of the socket; `offers` are make_context's."""
         if context is None:
             context = ticket.context if ticket else make_context(ca, **offers)
         if server_name is None:
             context.check_hostname = False
-        self.tls = TlsPipe(context, self.socket.sendall, self._receive_of_handshake,
+        self.tls = TlsPipe(context, send or self.socket.sendall, self._receive_of_handshake,
                            server_name=server_name, session=ticket.session if ticket else None)
 
     def _receive_of_handshake(self):

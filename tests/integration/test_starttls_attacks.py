@@ -45,12 +45,6 @@ class Flight:
             self.left -= 1
 
 
-def shake(client, ca, send, versions=None):
-    """The client's handshake, as far as `send` lets it."""
-    client.tls = TlsPipe(make_context(ca, versions=versions), send, lambda: client.socket.recv(65536),
-                         server_name="localhost")
-
-
 def client_hello(ca):
     """Some first record of a handshake."""
     sent = []
@@ -266,7 +260,8 @@ def abort_at_each_record(gatepost, kind, version, half, ending):
     while True:
         with open_for_handshake(gatepost, kind) as client:
             try:
-                shake(client, gatepost.ca, Flight(client.socket, records, half), version)
+                client.start_tls(gatepost.ca, versions=version,
+                                 send=Flight(client.socket, records, half))
             except Cut:
                 records += 1
                 getattr(client, ending)()
