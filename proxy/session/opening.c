@@ -140,6 +140,11 @@ static void refuse_header(struct session *session, const char *why)
 	session_close(session, CLOSE_PROXY_HEADER);
 }
 
+void opening_expired(struct session *session)
+{
+	refuse_header(session, "no whole PROXY header came in time");
+}
+
 static void take_header(struct session *session, const struct proxy_header *header)
 {
 	if (header->local) {
