@@ -28,7 +28,7 @@ def teach(gatepost, *users, **options):
 
 
 def start_taught(start, fb1, fb2, directory, **changes):
-    """A gatepost before FB1 and FB2 that knows what they offer; the last test's manners are over."""
+    """A gatepost before FB1 and FB2 that knows what they offer by themselves."""
     for server in (fb1, fb2, directory):
         server.reset()
     gatepost = start({"FB1": fb1.address, "FB2": fb2.address}, redis=directory.url,

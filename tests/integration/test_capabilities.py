@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What clients are told of abilities: before the login what all backends have in common, or what the
-listener says; never what the proxy does not keep; and after it the backend's own (CASES.md, A)."""
+"""What clients are told of abilities: before the login what all backends have in common, or what
+the listener says, never what the proxy does not keep; after it the backend's own (CASES.md, A)."""
 
 import pytest
 

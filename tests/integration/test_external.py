@@ -15,7 +15,8 @@ MANNERS = {"capability": EVERYTHING, "password": b"master-pw"}
 MASTER = {"master_user": "master", "master_password": "master-pw"}
 
 
-def start(start_gatepost, certificates, directory, fb1, fb2, first=MASTER, second=MASTER, **options):
+def start(start_gatepost, certificates, directory, fb1, fb2, first=MASTER, second=MASTER,
+          **options):
     backends = {"FB1": {"address": fb1.address, **first}, "FB2": {"address": fb2.address, **second}}
     tls = {"client_ca": str(certificates.ca), **options.pop("tls", {})}
     return start_gatepost(backends, redis=directory.url, process={"workers": 1}, tls=tls, **options)

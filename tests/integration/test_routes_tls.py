@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backends that a route names by URL, with TLS: imaps://, and imap:// with ?tls=; their certificates
-are verified by routing.url_ca, always (C80, C93, C94)."""
+"""Backends that a route names by URL, with TLS: imaps://, and imap:// with ?tls=. Their
+certificates are verified by routing.url_ca, always (C80, C93, C94)."""
 
 import pytest
 

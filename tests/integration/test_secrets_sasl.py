@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens, messages of exchanges and the master user's password are nowhere once they have done their
-work, and never in the log (C105); test_secrets.py has the passwords of clients."""
+"""Tokens, messages of exchanges and the master user's password are nowhere once they have done
+their work, and never in the log (C105); test_secrets.py has the passwords of clients."""
 
 import base64
 import contextlib
