@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The floor of sessions, and the sockets around it.
+ * The floor of sessions, and what it stands on. Clients and backends are in session_rig_peers.c.
  */
 #include "support/session_rig.h"
 
@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,7 +24,11 @@
 
 #include "base/base.h"
 #include "core/config.h"
+#include "imap/capability.h"
 #include "net/resolver.h"
+#include "net/tls.h"
+#include "net/tls_client.h"
+#include "routing/backend.h"
 #include "routing/route.h"
 
 #define PATIENCE_MS       30000
@@ -55,7 +58,7 @@ static unsigned port_of(int fd)
 	return ntohs(address.sin_port);
 }
 
-static int connect_to(int listening)
+int rig_connect_socket(int listening)
 {
 	struct sockaddr_in address = {0};
 	socklen_t length = sizeof(address);
@@ -65,14 +68,6 @@ static int connect_to(int listening)
 	assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &length), 0);
 	assert_true(connect(fd, (struct sockaddr *)&address, length) == 0 || errno == EINPROGRESS);
 	return fd;
-}
-
-/* What a peer says shall leave at once, even if a reset follows. */
-static void send_at_once(int fd)
-{
-	int one = 1;
-
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
 static unsigned free_port(void)
@@ -120,39 +115,86 @@ static void add_local_backend(struct buffer *text, const char *name, unsigned po
 	add_backend(text, name, address, options);
 }
 
+static void add_listeners(struct buffer *text)
+{
+	static const char *const listeners[RIG_LISTENER_COUNT] = {
+		[RIG_PLAIN] = "tls = \"none\"\nallow_plaintext = true\n",
+		[RIG_TLS] = "",
+		[RIG_UNIX] = "tls = \"none\"\nallow_plaintext = true\n",
+		[RIG_STARTTLS] = "tls = \"starttls\"\ntrusted = [\"127.0.0.0/8\"]\n",
+		[RIG_PROXY] = "tls = \"none\"\nallow_plaintext = true\nproxy_protocol = true\n"
+			      "trusted = [\"127.0.0.0/8\", \"192.0.2.0/24\"]\n",
+		[RIG_PROXY_TLS] = "proxy_protocol = true\ntrusted = [\"127.0.0.0/8\"]\n",
+		[RIG_PROXY_IN_FRONT] = "tls = \"none\"\nproxy_protocol = true\n"
+				       "trusted = [\"127.0.0.0/8\"]\n",
+		[RIG_PROXY_STRANGERS] = "tls = \"none\"\nallow_plaintext = true\n"
+					"proxy_protocol = true\ntrusted = [\"10.0.0.0/8\"]\n",
+		[RIG_WEBMAIL] = "tls = \"none\"\nallow_plaintext = true\n"
+				"trusted = [\"127.0.0.0/8\"]\n",
+	};
+
+	for (int i = 0; i < RIG_LISTENER_COUNT; i++) {
+		if (i == RIG_UNIX) {
+			buffer_printf(text, "[[listener]]\naddress = \"unix:/run/gatepost-rig\"\n");
+		} else {
+			buffer_printf(text, "[[listener]]\naddress = \"127.0.0.1:%d\"\n",
+				      RIG_LISTENER_PORT + i);
+		}
+		buffer_append_text(text, listeners[i]);
+	}
+}
+
+static void add_tls(struct buffer *text, const struct session_rig *rig)
+{
+	buffer_printf(text, "[tls]\nclient_ca = \"%s/ca.pem\"\n", rig->folder);
+	buffer_printf(text, "[[tls.certificate]]\nchain = \"%s/chain.pem\"\nkey = \"%s/key.pem\"\n",
+		      rig->folder, rig->folder);
+}
+
+static void add_backends(struct buffer *text, const struct session_rig *rig,
+			 const struct rig_options *options)
+{
+	static const char *const words[] = {"implicit", "starttls"};
+
+	if (options->backend_address != NULL) {
+		add_backend(text, "mail1", options->backend_address, options);
+	} else {
+		add_local_backend(text, "mail1", port_of(rig->backend), options);
+	}
+	add_local_backend(text, "stuck", port_of(rig->stuck), options);
+	add_local_backend(text, "nowhere", free_port(), options);
+	add_local_backend(text, "loop", RIG_LISTENER_PORT, options);
+	add_backend(text, "unixloop", "unix:/run/gatepost-rig", options);
+	add_backend(text, "nounix", "unix:/run/gatepost-no-such-socket", options);
+	add_backend(text, "silent", "silent.example:143", options);
+	for (size_t i = 0; i < array_length(words); i++) {
+		if (options->secure_address != NULL) {
+			add_backend(text, words[i], options->secure_address, options);
+		} else {
+			add_local_backend(text, words[i], port_of(rig->secure), options);
+		}
+		buffer_printf(text, "tls = \"%s\"\nca = \"%s/ca.pem\"\n", words[i], rig->folder);
+	}
+}
+
 static struct config *make_config(struct session_rig *rig, const struct rig_options *options)
 {
 	struct buffer text = {0};
 	struct config *config;
 
-	buffer_printf(&text,
-		      "[[listener]]\naddress = \"127.0.0.1:%d\"\ntls = \"none\"\n"
-		      "allow_plaintext = true\n",
-		      RIG_LISTENER_PORT);
-	buffer_printf(&text, "[[listener]]\naddress = \"127.0.0.1:%d\"\n", RIG_LISTENER_PORT + 1);
-	buffer_printf(&text, "[[listener]]\naddress = \"unix:/run/gatepost-rig\"\ntls = \"none\"\n"
-			     "allow_plaintext = true\n");
-	buffer_printf(&text, "[[tls.certificate]]\nchain = \"/proc/self/exe\"\n"
-			     "key = \"/proc/self/exe\"\n");
+	add_listeners(&text);
+	add_tls(&text, rig);
 	buffer_printf(&text, "[redis]\nurl = \"redis://127.0.0.1:%u\"\n%s\n", port_of(rig->redis),
 		      options->redis != NULL ? options->redis : "timeout = \"60s\"");
 	buffer_printf(&text, "[routing]\nsource = \"%s\"\n",
 		      options->no_redis ? "static" : "redis");
 	buffer_printf(&text, "[routing.users]\nalice = \"mail1\"\ncarol = \"mail1\"\n"
+			     "\"alice@example.org\" = \"mail1\"\n"
+			     "dora = \"implicit\"\nerin = \"starttls\"\n"
 			     "stuck = \"stuck\"\nnowhere = \"nowhere\"\nloop = \"loop\"\n"
 			     "unixloop = \"unixloop\"\nnounix = \"nounix\"\nsilent = \"silent\"\n");
 	buffer_printf(&text, "[limits]\n%s\n", or_nothing(options->limits));
-	if (options->backend_address != NULL) {
-		add_backend(&text, "mail1", options->backend_address, options);
-	} else {
-		add_local_backend(&text, "mail1", port_of(rig->backend), options);
-	}
-	add_local_backend(&text, "stuck", port_of(rig->stuck), options);
-	add_local_backend(&text, "nowhere", free_port(), options);
-	add_local_backend(&text, "loop", RIG_LISTENER_PORT, options);
-	add_backend(&text, "unixloop", "unix:/run/gatepost-rig", options);
-	add_backend(&text, "nounix", "unix:/run/gatepost-no-such-socket", options);
-	add_backend(&text, "silent", "silent.example:143", options);
+	add_backends(&text, rig, options);
 	buffer_append_byte(&text, '\0');
 	config = config_load_text((const char *)buffer_bytes(&text), "rig", stderr);
 	buffer_done(&text);
@@ -165,9 +207,86 @@ static void open_stuck(struct session_rig *rig)
 {
 	rig->stuck = listen_on("127.0.0.1", 0);
 	for (size_t i = 0; i < array_length(rig->fillers); i++) {
-		rig->fillers[i] = connect_to(rig->stuck);
+		rig->fillers[i] = rig_connect_socket(rig->stuck);
 	}
 }
+
+/* --- TLS ------------------------------------------------------------------------------------ */
+
+struct path {
+	char text[48];
+};
+
+static struct path path_of(const struct session_rig *rig, const char *name)
+{
+	struct path path;
+
+	snprintf(path.text, sizeof(path.text), "%s/%s", rig->folder, name);
+	return path;
+}
+
+static void make_certificates(struct session_rig *rig)
+{
+	strcpy(rig->folder, "/tmp/gatepost-rig-XXXXXX");
+	assert_non_null(mkdtemp(rig->folder));
+	certified_make(&rig->authority,
+		       &(struct certified_wish){.common_name = "authority", .authority = true});
+	certified_make(&rig->server, &(struct certified_wish){.issuer = &rig->authority,
+							      .names = {"imap.test", "127.0.0.1"}});
+	certified_make(&rig->stranger, &(struct certified_wish){.issuer = &rig->authority,
+								.names = {"other.test"}});
+	certified_make(&rig->alice, &(struct certified_wish){.issuer = &rig->authority,
+							     .names = {"alice@example.org"},
+							     .for_clients = true});
+	certified_write(&rig->authority, NULL, path_of(rig, "ca.pem").text);
+	certified_write(&rig->server, NULL, path_of(rig, "chain.pem").text);
+	certified_write_key(&rig->server, path_of(rig, "key.pem").text);
+	rig->backend_tls = certified_server(&rig->server, NULL, NULL);
+	rig->stranger_tls = certified_server(&rig->stranger, NULL, NULL);
+}
+
+static void open_tls(struct session_rig *rig)
+{
+	struct path ca = path_of(rig, "ca.pem");
+	struct tls_client_settings settings = {
+		.verify = true,
+		.ca = ca.text,
+		.chain = "",
+		.key = "",
+	};
+	enum tls_client_fault fault;
+	struct error error = {0};
+
+	rig->store = tls_store_new(&rig->config->tls, &error);
+	assert_string_equal(error.text, "");
+	rig->trust = tls_client_trust_new();
+	assert_non_null(rig->trust);
+	rig->tls_client = tls_client_new(rig->trust, &settings, &fault, &error);
+	assert_non_null(rig->tls_client);
+	assert_true(rig->config->backend_count <= RIG_BACKENDS_MAX);
+	for (size_t i = 0; i < rig->config->backend_count; i++) {
+		rig->tls_clients[i] = rig->tls_client;
+	}
+}
+
+static void close_tls(struct session_rig *rig)
+{
+	SSL_CTX_free(rig->backend_tls);
+	SSL_CTX_free(rig->stranger_tls);
+	tls_store_free(rig->store);
+	tls_client_free(rig->tls_client);
+	tls_client_trust_free(rig->trust);
+	certified_done(&rig->authority);
+	certified_done(&rig->server);
+	certified_done(&rig->stranger);
+	certified_done(&rig->alice);
+	unlink(path_of(rig, "ca.pem").text);
+	unlink(path_of(rig, "chain.pem").text);
+	unlink(path_of(rig, "key.pem").text);
+	assert_int_equal(rmdir(rig->folder), 0);
+}
+
+/* --- Opening and closing -------------------------------------------------------------------- */
 
 static void open_set(struct session_rig *rig)
 {
@@ -179,10 +298,27 @@ static void open_set(struct session_rig *rig)
 		.resolver = rig->resolver,
 		.metrics = &rig->metrics,
 		.limit = &rig->limit,
-		.tls = rig->tls,
+		.tls = tls_store_context(rig->store),
 	};
 
 	session_set_init(&rig->set, &house);
+}
+
+static void open_router(struct session_rig *rig)
+{
+	struct router_settings settings = {
+		.config = rig->config,
+		.shared = &rig->shared,
+		.timeouts = &rig->timeouts,
+		.resolver = rig->resolver,
+		.metrics = &rig->metrics,
+		.tls_clients = rig->tls_clients,
+		.url_tls_client = rig->tls_client,
+	};
+	struct error error = {0};
+
+	rig->router = router_new(&settings, &error);
+	assert_non_null(rig->router);
 }
 
 void session_rig_open(struct session_rig *rig, const struct rig_options *options)
@@ -196,8 +332,10 @@ void session_rig_open(struct session_rig *rig, const struct rig_options *options
 	*rig = (struct session_rig){.descriptors = count_descriptors()};
 	rig->front = listen_on("127.0.0.1", 128);
 	rig->backend = listen_on("127.0.0.1", 128);
+	rig->secure = listen_on("127.0.0.1", 128);
 	rig->redis = listen_on("127.0.0.1", 128);
 	open_stuck(rig);
+	make_certificates(rig);
 	rig->config = make_config(rig, options);
 	rig->limit.max = options->max_sessions > 0 ? options->max_sessions : 1000;
 	rig->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
@@ -206,18 +344,8 @@ void session_rig_open(struct session_rig *rig, const struct rig_options *options
 	assert_true(stream_loop_init(&rig->shared, rig->loop, 0));
 	rig->resolver = resolver_new(rig->loop, options->dns, &error);
 	assert_non_null(rig->resolver);
-	rig->router = router_new(
-		&(struct router_settings){
-			.config = rig->config,
-			.shared = &rig->shared,
-			.timeouts = &rig->timeouts,
-			.resolver = rig->resolver,
-			.metrics = &rig->metrics,
-		},
-		&error);
-	assert_non_null(rig->router);
-	rig->tls = SSL_CTX_new(TLS_method());
-	assert_non_null(rig->tls);
+	open_tls(rig);
+	open_router(rig);
 	open_set(rig);
 }
 
@@ -233,8 +361,9 @@ void session_rig_close(struct session_rig *rig)
 	timeouts_done(&rig->timeouts);
 	ev_loop_destroy(rig->loop);
 	config_unref(rig->config);
-	SSL_CTX_free(rig->tls);
+	close_tls(rig);
 	close(rig->backend);
+	close(rig->secure);
 	close(rig->redis);
 	close(rig->stuck);
 	close(rig->front);
@@ -242,6 +371,29 @@ void session_rig_close(struct session_rig *rig)
 		close(rig->fillers[i]);
 	}
 	assert_int_equal(count_descriptors(), rig->descriptors);
+}
+
+/* struct teaching finds the backend as a login would. */
+struct teaching {
+	struct route_query query;
+	struct backend *backend;
+};
+
+static void on_route(struct route_query *query, const struct route_answer *answer)
+{
+	container_of(query, struct teaching, query)->backend = answer->backend;
+}
+
+void rig_teach(struct session_rig *rig, const char *list)
+{
+	struct capability_offer offer = {0};
+	struct teaching teaching = {0};
+
+	capability_offer_learn(&offer, list, strlen(list));
+	route_ask(rig->router, &teaching.query, "alice", on_route);
+	assert_non_null(teaching.backend);
+	route_learn(rig->router, teaching.backend, &offer);
+	backend_unref(teaching.backend);
 }
 
 /* --- Time ----------------------------------------------------------------------------------- */
@@ -309,282 +461,4 @@ void rig_wait_gone(struct session_rig *rig)
 {
 	rig_wait(rig, is_gone, NULL);
 	assert_int_equal(atomic_load(&rig->limit.taken), 0);
-}
-
-/* --- Peers ---------------------------------------------------------------------------------- */
-
-static void connect_client(struct session_rig *rig, size_t listener, struct rig_peer *client)
-{
-	struct sockaddr_storage from = {0};
-	socklen_t length = sizeof(from);
-	struct addr peer;
-	int fd;
-
-	*client = (struct rig_peer){.fd = connect_to(rig->front)};
-	send_at_once(client->fd);
-	do {
-		fd = accept4(rig->front, (struct sockaddr *)&from, &length,
-			     SOCK_NONBLOCK | SOCK_CLOEXEC);
-	} while (fd < 0 && errno == EAGAIN);
-	assert_true(fd >= 0);
-	addr_from_sockaddr(&peer, (const struct sockaddr *)&from);
-	session_accept(&rig->set, &rig->config->listeners[listener], fd, &peer);
-}
-
-void rig_connect(struct session_rig *rig, struct rig_peer *client)
-{
-	connect_client(rig, 0, client);
-}
-
-void rig_connect_tls(struct session_rig *rig, struct rig_peer *client)
-{
-	connect_client(rig, 1, client);
-}
-
-void rig_connect_unix(struct session_rig *rig, struct rig_peer *client)
-{
-	struct addr peer = {.family = AF_UNIX};
-	int pair[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
-			 0);
-	*client = (struct rig_peer){.fd = pair[0]};
-	session_accept(&rig->set, &rig->config->listeners[2], pair[1], &peer);
-}
-
-struct accepting {
-	int listening;
-	struct rig_peer *peer;
-};
-
-static bool has_accepted(struct session_rig *rig, const void *context)
-{
-	const struct accepting *accepting = context;
-
-	(void)rig;
-	accepting->peer->fd =
-		accept4(accepting->listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (accepting->peer->fd < 0) {
-		return false;
-	}
-	send_at_once(accepting->peer->fd);
-	return true;
-}
-
-void rig_accept(struct session_rig *rig, int listening, struct rig_peer *peer)
-{
-	*peer = (struct rig_peer){.fd = -1};
-	rig_wait(rig, has_accepted, &(struct accepting){listening, peer});
-}
-
-void rig_hear(struct rig_peer *peer)
-{
-	uint8_t bytes[16384];
-	ssize_t count;
-
-	while (!peer->ended) {
-		count = recv(peer->fd, bytes, sizeof(bytes), 0);
-		if (count > 0) {
-			buffer_append(&peer->heard, bytes, (size_t)count);
-		} else if (count < 0 && errno == EAGAIN) {
-			return;
-		} else {
-			peer->ended = true;
-			peer->reset = count < 0;
-		}
-	}
-}
-
-static const uint8_t *find(const struct rig_peer *peer, const char *text)
-{
-	return memmem(buffer_bytes(&peer->heard), peer->heard.length, text, strlen(text));
-}
-
-bool rig_has_heard(const struct rig_peer *peer, const char *text)
-{
-	return find(peer, text) != NULL;
-}
-
-struct expecting {
-	struct rig_peer *peer;
-	const char *text;
-};
-
-static bool has_heard(struct session_rig *rig, const void *context)
-{
-	const struct expecting *expecting = context;
-
-	(void)rig;
-	rig_hear(expecting->peer);
-	return find(expecting->peer, expecting->text) != NULL || expecting->peer->ended;
-}
-
-static void wait_text(struct session_rig *rig, struct rig_peer *peer, const char *text)
-{
-	rig_wait(rig, has_heard, &(struct expecting){peer, text});
-	if (!rig_has_heard(peer, text)) {
-		print_error("expected %s, heard %.*s\n", text, (int)peer->heard.length,
-			    (const char *)buffer_bytes(&peer->heard));
-		fail();
-	}
-}
-
-static void drop_through(struct rig_peer *peer, const char *text)
-{
-	size_t before = (size_t)(find(peer, text) - buffer_bytes(&peer->heard));
-
-	buffer_consume(&peer->heard, before + strlen(text));
-}
-
-void rig_expect(struct session_rig *rig, struct rig_peer *peer, const char *text)
-{
-	wait_text(rig, peer, text);
-	drop_through(peer, text);
-}
-
-void rig_expect_only(struct session_rig *rig, struct rig_peer *peer, const char *text)
-{
-	wait_text(rig, peer, text);
-	assert_ptr_equal(find(peer, text), buffer_bytes(&peer->heard));
-	drop_through(peer, text);
-}
-
-static bool has_ended(struct session_rig *rig, const void *context)
-{
-	const struct expecting *expecting = context;
-
-	(void)rig;
-	rig_hear(expecting->peer);
-	return expecting->peer->ended;
-}
-
-void rig_expect_end(struct session_rig *rig, struct rig_peer *peer)
-{
-	rig_wait(rig, has_ended, &(struct expecting){peer, NULL});
-}
-
-void rig_say_bytes(struct session_rig *rig, struct rig_peer *peer, const void *bytes, size_t length)
-{
-	uint64_t given_up_ms = timeouts_now_ms() + PATIENCE_MS;
-	const uint8_t *next = bytes;
-
-	while (length > 0) {
-		ssize_t sent = send(peer->fd, next, length, MSG_NOSIGNAL);
-
-		assert_true(sent > 0 || errno == EAGAIN);
-		assert_true(timeouts_now_ms() < given_up_ms);
-		if (sent > 0) {
-			next += sent;
-			length -= (size_t)sent;
-		}
-		rig_turn(rig);
-	}
-}
-
-void rig_say(struct session_rig *rig, struct rig_peer *peer, const char *text)
-{
-	rig_say_bytes(rig, peer, text, strlen(text));
-}
-
-void rig_half_close(struct rig_peer *peer)
-{
-	assert_int_equal(shutdown(peer->fd, SHUT_WR), 0);
-}
-
-void rig_hang_up(struct rig_peer *peer)
-{
-	close(peer->fd);
-	peer->fd = -1;
-}
-
-void rig_reset(struct rig_peer *peer)
-{
-	struct linger now = {.l_onoff = 1, .l_linger = 0};
-
-	setsockopt(peer->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	rig_hang_up(peer);
-}
-
-void rig_forget(struct rig_peer *peer)
-{
-	if (peer->fd >= 0) {
-		close(peer->fd);
-	}
-	buffer_done(&peer->heard);
-	*peer = (struct rig_peer){.fd = -1};
-}
-
-/* --- The way into a phase ------------------------------------------------------------------- */
-
-static void say_login(struct session_rig *rig, struct rig_peer *client, const char *login)
-{
-	rig_connect(rig, client);
-	rig_expect(rig, client, "* OK [CAPABILITY ");
-	rig_expect(rig, client, "\r\n");
-	rig_say(rig, client, login);
-}
-
-static void reach_authenticating(struct session_rig *rig, struct rig_peer *client,
-				 struct rig_peer *backend)
-{
-	say_login(rig, client, RIG_LOGIN);
-	rig_accept(rig, rig->backend, backend);
-	rig_say(rig, backend, RIG_GREETING);
-	rig_expect(rig, backend, "G1 AUTHENTICATE PLAIN ");
-	rig_expect(rig, backend, "\r\n");
-}
-
-void rig_log_in(struct session_rig *rig, struct rig_peer *client, struct rig_peer *backend)
-{
-	reach_authenticating(rig, client, backend);
-	rig_say(rig, backend, "G1 OK [CAPABILITY IMAP4rev1 IDLE] in\r\n");
-	rig_expect(rig, client, "a OK [CAPABILITY IMAP4rev1 IDLE] in\r\n");
-}
-
-void rig_reach(struct session_rig *rig, enum session_phase phase, struct rig_peer *client,
-	       struct rig_peer *backend)
-{
-	unsigned before = rig_count(rig, phase);
-
-	*backend = (struct rig_peer){.fd = -1};
-	switch (phase) {
-	case SESSION_HANDSHAKE:
-		rig_connect_tls(rig, client);
-		break;
-	case SESSION_GREETED:
-		say_login(rig, client, "");
-		break;
-	case SESSION_ROUTING:
-		say_login(rig, client, "a LOGIN bob secret\r\n");
-		break;
-	case SESSION_CONNECTING:
-		say_login(rig, client, "a LOGIN stuck secret\r\n");
-		break;
-	case SESSION_GREETING:
-		say_login(rig, client, RIG_LOGIN);
-		rig_accept(rig, rig->backend, backend);
-		break;
-	case SESSION_AUTHENTICATING:
-		reach_authenticating(rig, client, backend);
-		break;
-	case SESSION_REFUSING:
-		reach_authenticating(rig, client, backend);
-		rig_say(rig, backend, "G1 NO [AUTHENTICATIONFAILED] no\r\n");
-		rig_expect_end(rig, backend);
-		rig_forget(backend);
-		break;
-	case SESSION_RELAYING:
-		rig_log_in(rig, client, backend);
-		break;
-	case SESSION_HALF_CLOSED:
-		rig_log_in(rig, client, backend);
-		rig_half_close(client);
-		break;
-	case SESSION_CLOSING:
-		say_login(rig, client, "a LOGOUT\r\n");
-		break;
-	default:
-		fail();
-	}
-	rig_wait_phase(rig, phase, before + 1);
 }

@@ -4,9 +4,11 @@
  * play clients, a backend and a silent Redis in the test's own thread. The test writes the script;
  * waiting for anything turns the loop, and fails the test only when the program is broken.
  *
- * Users: alice and carol live on mail1, the scripted backend; stuck on a backend that never takes a
- * connection; nowhere on one that refuses them; loop on the proxy itself; silent on one whose name
- * no DNS server tells. All others are asked of the Redis in rig->redis, or unknown with `no_redis`.
+ * Users: alice, alice@example.org and carol live on mail1, the scripted backend; dora on one that
+ * has TLS from the first byte, and erin on one with STARTTLS, both at rig->secure; stuck on a
+ * backend that never takes a connection; nowhere on one that refuses them; loop on the proxy
+ * itself; silent on one whose name no DNS server tells. All others are asked of the Redis in
+ * rig->redis, or unknown with `no_redis`. Backends are not probed.
  */
 #ifndef GATEPOST_TESTS_SESSION_RIG_H
 #define GATEPOST_TESTS_SESSION_RIG_H
@@ -15,26 +17,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/buffer.h"
 #include "core/metrics.h"
 #include "net/stream.h"
 #include "net/timeouts.h"
 #include "session/limit.h"
 #include "session/session.h"
+#include "support/certified.h"
+#include "support/session_rig_peers.h"
 
-/* The port that the configuration says is ours; nobody listens there. */
+struct tls_client;
+struct tls_client_trust;
+struct tls_store;
+
+/* The port that the configuration says is ours; nobody listens there, nor at the next ones. */
 #define RIG_LISTENER_PORT 14399
 
 #define RIG_GREETING "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] backend\r\n"
-#define RIG_LOGIN "a LOGIN alice secret\r\n"
+#define RIG_LOGIN    "a LOGIN alice secret\r\n"
 
-/* struct rig_peer is the test's end of a connection; zero fields and fd -1 are "none". */
-struct rig_peer {
-	int fd;
-	struct buffer heard; /* and not yet expected */
-	bool ended;          /* FIN or reset was read */
-	bool reset;
-};
+/* A backend that leads exchanges, and how alice begins one there. */
+#define RIG_MECHANISMS                                                                             \
+	"IMAP4rev1 SASL-IR ID AUTH=PLAIN AUTH=XOAUTH2 AUTH=OAUTHBEARER AUTH=SCRAM-SHA-256"
+#define RIG_GREETING_MECHANISMS "* OK [CAPABILITY " RIG_MECHANISMS "] backend\r\n"
+#define RIG_EXCHANGE            "AUTHENTICATE SCRAM-SHA-256 biwsbj1hbGljZSxyPXhZWg==\r\n"
 
 /* struct rig_options: NULL and false are the usual. Texts are lines of TOML. */
 struct rig_options {
@@ -42,10 +47,13 @@ struct rig_options {
 	const char *redis;
 	const char *backend;         /* for all backends */
 	const char *backend_address; /* of mail1, in place of the scripted backend */
+	const char *secure_address;  /* of dora's and erin's, in place of rig->secure */
 	const char *dns;             /* "address:port" */
 	bool no_redis;               /* source = "static" */
 	unsigned max_sessions;       /* 0: plenty */
 };
+
+#define RIG_BACKENDS_MAX 16
 
 struct session_rig {
 	struct ev_loop *loop;
@@ -56,14 +64,28 @@ struct session_rig {
 	struct metrics metrics;
 	struct limit limit;
 	struct config *config;
-	struct ssl_ctx_st *tls;
 	struct session_set set;
-	int backend;   /* listening sockets of the test */
+	int backend; /* listening sockets of the test */
+	int secure;
 	int redis;
 	int stuck;
-	int fillers[4]; /* they fill the backlog of `stuck` */
-	int front;      /* where clients connect, before session_accept */
+	int fillers[4];       /* they fill the backlog of `stuck` */
+	int front;            /* where clients connect, before session_accept */
 	unsigned descriptors; /* that were open before */
+
+	/* Certificates: of the authority, of both the proxy and the backends ("imap.test" and
+	 * 127.0.0.1), of a backend that is another, and of the client alice@example.org. */
+	struct certified authority;
+	struct certified server;
+	struct certified stranger;
+	struct certified alice;
+	char folder[32];
+	struct tls_store *store;
+	struct tls_client_trust *trust;
+	struct tls_client *tls_client;
+	struct tls_client *tls_clients[RIG_BACKENDS_MAX];
+	struct ssl_ctx_st *backend_tls;
+	struct ssl_ctx_st *stranger_tls;
 };
 
 void session_rig_open(struct session_rig *rig, const struct rig_options *options);
@@ -71,6 +93,9 @@ void session_rig_open(struct session_rig *rig, const struct rig_options *options
 /* session_rig_close ends what is left, and fails the test where a place in the limit or a
  * descriptor was not given back. Peers are closed before. */
 void session_rig_close(struct session_rig *rig);
+
+/* rig_teach lets the router know that mail1 offers such a list before login. */
+void rig_teach(struct session_rig *rig, const char *list);
 
 /* rig_wait turns the loop until `done(context)`; rig_turn turns it once, without waiting. */
 typedef bool rig_condition_t(struct session_rig *rig, const void *context);
@@ -87,39 +112,7 @@ void rig_wait_phase(struct session_rig *rig, enum session_phase phase, unsigned 
 void rig_wait_gone(struct session_rig *rig);
 unsigned rig_count(const struct session_rig *rig, enum session_phase phase);
 
-/* A new client, plain, of TLS (whose handshake never goes on), or over a Unix socket. */
-void rig_connect(struct session_rig *rig, struct rig_peer *client);
-void rig_connect_tls(struct session_rig *rig, struct rig_peer *client);
-void rig_connect_unix(struct session_rig *rig, struct rig_peer *client);
-
-/* rig_accept waits for a connection to a listening socket of the rig. */
-void rig_accept(struct session_rig *rig, int listening, struct rig_peer *peer);
-
-/* rig_expect waits until `text` was heard, and drops it with all before it. rig_expect_only fails
- * where anything else was heard before it. rig_expect_end waits for FIN or reset. */
-void rig_expect(struct session_rig *rig, struct rig_peer *peer, const char *text);
-void rig_expect_only(struct session_rig *rig, struct rig_peer *peer, const char *text);
-void rig_expect_end(struct session_rig *rig, struct rig_peer *peer);
-
-/* rig_hear reads what there is. */
-void rig_hear(struct rig_peer *peer);
-bool rig_has_heard(const struct rig_peer *peer, const char *text);
-
-/* rig_say sends all, turning the loop while the socket is full. */
-void rig_say(struct session_rig *rig, struct rig_peer *peer, const char *text);
-void rig_say_bytes(struct session_rig *rig, struct rig_peer *peer, const void *bytes,
-		   size_t length);
-
-void rig_half_close(struct rig_peer *peer);
-void rig_hang_up(struct rig_peer *peer); /* FIN, unless something was not read */
-void rig_reset(struct rig_peer *peer);
-void rig_forget(struct rig_peer *peer); /* frees; closes what is open */
-
-/* rig_log_in takes a new client and a new connection of the backend to RELAYING. */
-void rig_log_in(struct session_rig *rig, struct rig_peer *client, struct rig_peer *backend);
-
-/* rig_reach takes a new client to a phase, and `backend` where the backend plays a part in it. */
-void rig_reach(struct session_rig *rig, enum session_phase phase, struct rig_peer *client,
-	       struct rig_peer *backend);
+/* rig_connect_socket begins to connect to a listening socket of the test. */
+int rig_connect_socket(int listening);
 
 #endif
