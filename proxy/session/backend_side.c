@@ -160,6 +160,9 @@ static bool is_on_the_way(const struct session *session)
 
 void backend_side_expired(struct session *session)
 {
+	if (session->phase == SESSION_SECURING) {
+		metrics_count(session->set->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
+	}
 	if (is_on_the_way(session)) {
 		stream_close(&session->upstream);
 		resolver_cancel(&session->login->resolve);
