@@ -195,9 +195,13 @@ static void on_header_readable(struct stream *stream)
 				session_close(session, CLOSE_NO_MEMORY);
 				return;
 			}
+			explicit_bzero(bytes, count); /* a login may stand behind it */
 			read_header(session);
 			break;
 		case STREAM_READ_LATER:
+			return;
+		case STREAM_READ_FAILED:
+			session_close(session, CLOSE_CLIENT_LOST);
 			return;
 		default:
 			session_close(session, CLOSE_CLIENT_LEFT);

@@ -28,9 +28,10 @@ static const struct rig_options patient = {
 };
 
 static const enum session_phase all_phases[] = {
-	SESSION_HANDSHAKE,      SESSION_GREETED,  SESSION_ROUTING,  SESSION_CONNECTING,
-	SESSION_GREETING,       SESSION_AUTHENTICATING, SESSION_REFUSING, SESSION_RELAYING,
-	SESSION_HALF_CLOSED,    SESSION_CLOSING,
+	SESSION_PROXY_HEADER, SESSION_HANDSHAKE, SESSION_GREETED,  SESSION_ROUTING,
+	SESSION_CONNECTING,   SESSION_SECURING,  SESSION_GREETING, SESSION_AUTHENTICATING,
+	SESSION_CHALLENGED,   SESSION_REFUSING,  SESSION_RELAYING, SESSION_HALF_CLOSED,
+	SESSION_CLOSING,
 };
 
 /* --- Leaving -------------------------------------------------------------------------------- */
@@ -43,12 +44,15 @@ struct departure {
 static void test_client_ends_in_every_phase_before_relaying(void **state)
 {
 	static const struct departure departures[] = {
+		{SESSION_PROXY_HEADER, CLOSE_CLIENT_LEFT},
 		{SESSION_HANDSHAKE, CLOSE_HANDSHAKE_FAILED},
 		{SESSION_GREETED, CLOSE_CLIENT_LEFT},
 		{SESSION_ROUTING, CLOSE_CLIENT_LEFT},
 		{SESSION_CONNECTING, CLOSE_CLIENT_LEFT},
+		{SESSION_SECURING, CLOSE_CLIENT_LEFT},
 		{SESSION_GREETING, CLOSE_CLIENT_LEFT},
 		{SESSION_AUTHENTICATING, CLOSE_CLIENT_LEFT},
+		{SESSION_CHALLENGED, CLOSE_CLIENT_LEFT},
 		{SESSION_REFUSING, CLOSE_CLIENT_LEFT},
 		{SESSION_CLOSING, CLOSE_LOGOUT},
 	};
@@ -78,12 +82,15 @@ static void test_client_ends_in_every_phase_before_relaying(void **state)
 static void test_client_resets_in_every_phase(void **state)
 {
 	static const struct departure departures[] = {
+		{SESSION_PROXY_HEADER, CLOSE_CLIENT_LOST},
 		{SESSION_HANDSHAKE, CLOSE_HANDSHAKE_FAILED},
 		{SESSION_GREETED, CLOSE_CLIENT_LOST},
 		{SESSION_ROUTING, CLOSE_CLIENT_LOST},
 		{SESSION_CONNECTING, CLOSE_CLIENT_LOST},
+		{SESSION_SECURING, CLOSE_CLIENT_LOST},
 		{SESSION_GREETING, CLOSE_CLIENT_LOST},
 		{SESSION_AUTHENTICATING, CLOSE_CLIENT_LOST},
+		{SESSION_CHALLENGED, CLOSE_CLIENT_LOST},
 		{SESSION_REFUSING, CLOSE_CLIENT_LOST},
 		{SESSION_RELAYING, CLOSE_CLIENT_LOST},
 		{SESSION_CLOSING, CLOSE_LOGOUT},
@@ -137,7 +144,12 @@ static void test_client_resets_when_half_closed(void **state)
 /* Before the hand-off the client stays, is told, and may try again. */
 static void backend_leaves_login(bool resets)
 {
-	static const enum session_phase phases[] = {SESSION_GREETING, SESSION_AUTHENTICATING};
+	static const enum session_phase phases[] = {
+		SESSION_SECURING,
+		SESSION_GREETING,
+		SESSION_AUTHENTICATING,
+		SESSION_CHALLENGED,
+	};
 	struct session_rig rig;
 
 	session_rig_open(&rig, &patient);
@@ -166,8 +178,9 @@ static void backend_leaves_login(bool resets)
 		rig_forget(&backend);
 		rig_wait_gone(&rig);
 	}
-	assert_int_equal(metrics_get(&rig.metrics, METRIC_LOGINS_FAILED), 2);
-	assert_int_equal(metrics_get(&rig.metrics, METRIC_LOGINS_OK), 2);
+	assert_int_equal(metrics_get(&rig.metrics, METRIC_LOGINS_FAILED), array_length(phases));
+	assert_int_equal(metrics_get(&rig.metrics, METRIC_LOGINS_OK), array_length(phases));
+	assert_int_equal(metrics_get(&rig.metrics, METRIC_BACKEND_HANDSHAKES_FAILED), 1);
 	session_rig_close(&rig);
 }
 
@@ -276,27 +289,35 @@ static void test_drain_says_bye_to_those_without_login(void **state)
 	}
 }
 
-static void test_drain_closes_handshakes(void **state)
+/* Nothing can be said to them that they would understand. */
+static void test_drain_closes_openings(void **state)
 {
-	struct session_rig rig;
-	struct rig_peer client;
-	struct rig_peer backend;
+	static const enum session_phase phases[] = {SESSION_PROXY_HEADER, SESSION_HANDSHAKE};
 
 	(void)state;
-	session_rig_open(&rig, &patient);
-	rig_reach(&rig, SESSION_HANDSHAKE, &client, &backend);
-	session_set_drain(&rig.set);
-	rig_wait_gone(&rig);
-	rig_expect_end(&rig, &client);
-	rig_forget(&client);
-	session_rig_close(&rig);
+	for (size_t i = 0; i < array_length(phases); i++) {
+		struct session_rig rig;
+		struct rig_peer client;
+		struct rig_peer backend;
+
+		session_rig_open(&rig, &patient);
+		rig_reach(&rig, phases[i], &client, &backend);
+		session_set_drain(&rig.set);
+		rig_wait_gone(&rig);
+		assert_int_equal(rig.set.closed[CLOSE_DRAINED], 1);
+		rig_expect_end(&rig, &client);
+		assert_int_equal(client.heard.length, 0);
+		rig_forget(&client);
+		session_rig_close(&rig);
+	}
 }
 
 static void test_drain_lets_the_others_go_on(void **state)
 {
 	static const enum session_phase phases[] = {
-		SESSION_ROUTING,  SESSION_CONNECTING,  SESSION_GREETING, SESSION_AUTHENTICATING,
-		SESSION_RELAYING, SESSION_HALF_CLOSED, SESSION_CLOSING,
+		SESSION_ROUTING,  SESSION_CONNECTING,     SESSION_SECURING,
+		SESSION_GREETING, SESSION_AUTHENTICATING, SESSION_CHALLENGED,
+		SESSION_RELAYING, SESSION_HALF_CLOSED,    SESSION_CLOSING,
 	};
 	struct session_rig rig;
 
@@ -365,7 +386,8 @@ static void test_accept_while_draining(void **state)
 static void test_finish_says_bye_during_a_login(void **state)
 {
 	static const enum session_phase phases[] = {
-		SESSION_ROUTING, SESSION_CONNECTING, SESSION_GREETING, SESSION_AUTHENTICATING,
+		SESSION_ROUTING,  SESSION_CONNECTING,     SESSION_SECURING,
+		SESSION_GREETING, SESSION_AUTHENTICATING, SESSION_CHALLENGED,
 	};
 	struct session_rig rig;
 
@@ -649,7 +671,7 @@ int main(void)
 		cmocka_unit_test(test_backend_leaves_the_relay),
 		cmocka_unit_test(test_close_in_every_phase),
 		cmocka_unit_test(test_drain_says_bye_to_those_without_login),
-		cmocka_unit_test(test_drain_closes_handshakes),
+		cmocka_unit_test(test_drain_closes_openings),
 		cmocka_unit_test(test_drain_lets_the_others_go_on),
 		cmocka_unit_test(test_login_while_draining),
 		cmocka_unit_test(test_accept_while_draining),
