@@ -131,6 +131,10 @@ const char *stream_tls_cipher(const struct stream *stream);
 const char *stream_tls_server_name(const struct stream *stream);
 bool stream_tls_resumed(const struct stream *stream);
 
+/* stream_tls_offered tells, while `failed` is called for a handshake of TLS's client, whether it
+ * offered a session: without one, the next may succeed. */
+bool stream_tls_offered(const struct stream *stream);
+
 /* stream_tls_certified_user writes whom the client's certificate names (tls.client_name). False
  * where it showed none, one that has expired since, or none that names somebody: the name is 1 to
  * 255 octets of UTF-8 without control characters, and stands there once. */

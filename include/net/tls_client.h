@@ -55,10 +55,15 @@ void tls_client_free(struct tls_client *client);
 
 /* struct tls_session is where one backend's last session is kept, for one worker, one client and
  * one name. Zero is none. A session that was verified for one name is never used for another, since
- * each has a place of its own. */
+ * each has a place of its own. There are servers that end every handshake which would come back to
+ * a session, instead of a full one: after TLS_SESSION_REFUSALS_MAX of those in a row nothing is kept
+ * any more. */
 struct tls_session {
 	struct ssl_session_st *session;
+	unsigned refusals;
 };
+
+#define TLS_SESSION_REFUSALS_MAX 3
 
 void tls_session_done(struct tls_session *session);
 

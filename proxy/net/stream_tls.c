@@ -154,7 +154,7 @@ enum stream_tls_step stream_tls_shake(struct stream *stream, struct error *why)
 	errno = 0;
 	outcome = SSL_do_handshake(stream->tls);
 	if (outcome == 1) {
-		tls_link_trust(&stream->tls_link);
+		tls_link_trust(&stream->tls_link, stream_tls_resumed(stream));
 		return STREAM_TLS_OPEN;
 	}
 	reason = SSL_get_error(stream->tls, outcome);
@@ -268,4 +268,9 @@ const char *stream_tls_server_name(const struct stream *stream)
 bool stream_tls_resumed(const struct stream *stream)
 {
 	return stream->tls != NULL && SSL_session_reused(stream->tls) == 1;
+}
+
+bool stream_tls_offered(const struct stream *stream)
+{
+	return tls_link_offered(&stream->tls_link);
 }

@@ -57,7 +57,8 @@ static int keep_session(SSL *tls, SSL_SESSION *session)
 {
 	struct tls_session *place = link_of(tls)->session;
 
-	if (place == NULL || !SSL_SESSION_is_resumable(session)) {
+	if (place == NULL || place->refusals >= TLS_SESSION_REFUSALS_MAX ||
+	    !SSL_SESSION_is_resumable(session)) {
 		return 0;
 	}
 	SSL_SESSION_free(place->session);
@@ -314,8 +315,16 @@ SSL *tls_link_begin(struct tls_link *link, const struct tls_peer *peer)
 	return tls;
 }
 
-void tls_link_trust(struct tls_link *link)
+bool tls_link_offered(const struct tls_link *link)
 {
+	return link->check != NULL && link->check->resuming;
+}
+
+void tls_link_trust(struct tls_link *link, bool resumed)
+{
+	if (resumed && link->session != NULL) {
+		link->session->refusals = 0;
+	}
 	free_check(link->check);
 	link->check = NULL;
 }
@@ -332,6 +341,7 @@ void tls_link_fail(struct tls_link *link, struct error *why)
 	}
 	if (check->resuming && link->session != NULL) {
 		tls_session_done(link->session);
+		link->session->refusals++;
 	}
 }
 

@@ -19,7 +19,10 @@
 must_use SSL *tls_link_begin(struct tls_link *link, const struct tls_peer *peer);
 
 /* tls_link_trust ends the handshake: whom the peer must be is forgotten. */
-void tls_link_trust(struct tls_link *link);
+void tls_link_trust(struct tls_link *link, bool resumed);
+
+/* tls_link_offered tells whether a session was offered, until the handshake is over. */
+bool tls_link_offered(const struct tls_link *link);
 
 /* tls_link_fail ends a handshake that failed: `why` becomes what is wrong with the certificate, if
  * that is the reason, and the session that was offered is not offered again. */

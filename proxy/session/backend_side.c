@@ -288,15 +288,36 @@ static void on_drained(struct stream *stream)
 	(void)stream; /* the dialogue goes on when the backend answers */
 }
 
+/* Some servers end a handshake that offers a session instead of making a full one. The session is
+ * forgotten, and the same address is asked again. */
+static void connect_again(struct session *session)
+{
+	struct login *login = session->login;
+
+	stream_close(&session->upstream);
+	upstream_free(login->upstream);
+	login->upstream = NULL;
+	buffer_truncate(&login->backend_input, 0);
+	if (login->address_next > 0) {
+		login->address_next--;
+		connect_next(session);
+	} else {
+		connect_path(session, &session->backend->address);
+	}
+}
+
 static void on_failed(struct stream *stream, const struct error *why)
 {
 	struct session *session = container_of(stream, struct session, upstream);
+	bool handshake = session->phase == SESSION_SECURING;
 
-	if (session->phase == SESSION_SECURING) {
+	session->login->last_failure = *why;
+	if (handshake) {
 		metrics_count(session->set->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
 	}
-	session->login->last_failure = *why;
-	if (is_on_the_way(session)) {
+	if (handshake && stream_tls_offered(stream)) {
+		connect_again(session);
+	} else if (is_on_the_way(session)) {
 		stream_close(stream);
 		connect_next(session);
 	} else {

@@ -606,7 +606,23 @@ static void test_session_that_breaks_off(void **state)
 	broken.world->peer = NULL;
 	stream_world_until_count(*state, &broken.owner.failures, 1);
 	assert_null(session.session);
+	assert_int_equal(session.refusals, 1);
 	tls_call_close(&broken);
+}
+
+/* One more than the most: it is not tried again. A handshake that resumes forgets the others. */
+static void test_refusals_in_a_row(void **state)
+{
+	struct tls_session session = {.refusals = TLS_SESSION_REFUSALS_MAX - 1};
+	struct tls_call call = {.version = TLS1_3_VERSION, .session = &session};
+
+	check_session(*state, call, false);
+	check_session(*state, call, true);
+	assert_int_equal(session.refusals, 0);
+	tls_session_done(&session);
+	session.refusals = TLS_SESSION_REFUSALS_MAX;
+	check_session(*state, call, false);
+	assert_null(session.session);
 }
 
 /* Clients may go before their connections, and their sessions still come. */
@@ -654,6 +670,7 @@ int main(void)
 		TEST(test_sessions),
 		TEST(test_ticket_once),
 		TEST(test_session_that_breaks_off),
+		TEST(test_refusals_in_a_row),
 		TEST(test_client_goes_first),
 	};
 
