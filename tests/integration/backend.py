@@ -30,7 +30,12 @@ class Connection(Wire):
         if self.backend.proxy_protocol:
             self.read_proxy_header()
         if self.backend.tls == "implicit":
-            self.start_tls(self.backend.context)
+            self.handshake()
+
+    def handshake(self):
+        if self.backend.at_handshake:
+            self.backend.at_handshake(self)
+        self.start_tls(self.backend.context)
 
     def read_command(self):
         """Tag, command in upper case, and the rest of the line."""
@@ -84,7 +89,7 @@ class Connection(Wire):
         answer = self.backend.starttls_answer
         self.send(answer.replace(b"$", tag) + self.backend.starttls_injection)
         if answer.startswith(b"$ OK"):
-            self.start_tls(self.backend.context)
+            self.handshake()
 
     def _serve_login(self, tag, command, rest, start):
         login, good = LoginReader(self).read(command, rest)
@@ -187,6 +192,7 @@ class FakeBackend:
         self.offers_starttls = True
         self.starttls_answer = b"$ OK begin\r\n"
         self.starttls_injection = b""
+        self.at_handshake = None  # called with the connection, before its handshake
 
     @property
     def first_capability(self):
@@ -213,6 +219,10 @@ class FakeBackend:
         if wanted not in self._contexts:
             self._contexts[wanted] = make_server_context(self.certificate, **self.tls_options)
         return self._contexts[wanted]
+
+    def forget_sessions(self):
+        """As a server that was started anew: other keys, so that no session comes back."""
+        self._contexts.clear()
 
     @property
     def address(self):

@@ -26,6 +26,7 @@ class Wire:
     def __init__(self, sock):
         self.socket = sock
         self.received = bytearray()
+        self.raw = bytearray()  # the same as it came by the socket, handshakes and records too
         self.segments = []
         self.ended = None
         self.recording = True
@@ -89,6 +90,8 @@ class Wire:
         if not data:
             self.ended = FIN
             raise Gone("end")
+        if self.recording:
+            self.raw += data
         return data
 
     def read_line(self):
@@ -176,18 +179,32 @@ class Wire:
 
 
 def make_server_context(certificate, client_ca=None, client_required=False, versions=None,
-                        alpn=None, tickets=True):
-    """What a backend with TLS offers and demands; `certificate` is a Pair."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(str(certificate.chain), str(certificate.key))
+                        alpn=None, tickets=True, by_name=(), secrets=None):
+    """What a backend with TLS offers and demands; `certificate` is a Pair, and `by_name` has pairs
+    of an SNI and the Pair that is shown to it. `secrets` is where NSS's key log goes."""
+    context = _bare_context(certificate)
+    others = {name: _bare_context(pair) for name, pair in by_name}
+
+    def choose(tls, name, _):
+        tls.asked_name = name
+        tls.context = others.get(name, context)
+
     if client_ca:
         context.load_verify_locations(str(client_ca))
         context.verify_mode = ssl.CERT_REQUIRED if client_required else ssl.CERT_OPTIONAL
-    context.sni_callback = lambda tls, name, _: setattr(tls, "asked_name", name)
+    context.sni_callback = choose
+    if secrets:
+        context.keylog_filename = str(secrets)
     limit_versions(context, versions)
     if alpn:
         context.set_alpn_protocols(alpn)
     if not tickets:
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET
+    return context
+
+
+def _bare_context(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(str(certificate.chain), str(certificate.key))
     return context

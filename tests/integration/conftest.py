@@ -95,6 +95,22 @@ def fb2(request):
 
 
 @pytest.fixture(scope="module")
+def secure(certificates):
+    """A scripted backend with TLS from the first byte."""
+    backend = FakeBackend("secure", tls="implicit", certificate=certificates.backend)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def upgrading(certificates):
+    """A scripted backend with STARTTLS."""
+    backend = FakeBackend("upgrading", tls="starttls", certificate=certificates.backend)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
 def directory():
     """A scripted Redis that knows u1 and u2."""
     server = FakeRedis()
@@ -107,7 +123,8 @@ def directory():
 def good_manners(request):
     """Every test begins with scripted servers that behave and have seen nothing; a fault of a
     backend itself fails the test."""
-    names = [name for name in ("fb1", "fb2", "directory") if name in request.fixturenames]
+    scripted = ("fb1", "fb2", "secure", "upgrading", "directory")
+    names = [name for name in scripted if name in request.fixturenames]
     servers = [request.getfixturevalue(name) for name in names]
     for server in servers:
         server.reset()

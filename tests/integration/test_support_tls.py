@@ -8,35 +8,8 @@ import subprocess
 import pytest
 
 import proxy_protocol
-from backend import FakeBackend
 from client import CLOSE_NOTIFY, FIN, Client, Ended, capabilities_of
 from servers import wait_until
-
-
-@pytest.fixture(scope="module")
-def secure(certificates):
-    """A scripted backend with TLS from the first byte."""
-    backend = FakeBackend("secure", tls="implicit", certificate=certificates.backend)
-    yield backend
-    backend.close()
-
-
-@pytest.fixture(scope="module")
-def upgrading(certificates):
-    """A scripted backend with STARTTLS."""
-    backend = FakeBackend("upgrading", tls="starttls", certificate=certificates.backend)
-    yield backend
-    backend.close()
-
-
-@pytest.fixture(autouse=True)
-def fresh(secure, upgrading):
-    backends = (secure, upgrading)
-    for backend in backends:
-        backend.reset()
-    yield
-    for backend in backends:
-        backend.assert_no_faults()
 
 
 def mail1(port, certificates, **options):
