@@ -298,6 +298,44 @@ void rig_say(struct session_rig *rig, struct rig_peer *peer, const char *text)
 	rig_say_bytes(rig, peer, text, strlen(text));
 }
 
+void rig_say_cut(struct session_rig *rig, struct rig_peer *peer, const struct buffer *bytes,
+		 size_t cut)
+{
+	const uint8_t *all = buffer_bytes(bytes);
+	size_t first = cut < bytes->length ? cut : 0;
+
+	for (size_t i = 0; cut >= bytes->length && i < bytes->length; i++) {
+		rig_say_bytes(rig, peer, all + i, 1);
+		rig_turn(rig);
+	}
+	rig_say_bytes(rig, peer, all, first);
+	rig_turn(rig);
+	rig_turn(rig);
+	if (cut < bytes->length) {
+		rig_say_bytes(rig, peer, all + first, bytes->length - first);
+	}
+}
+
+void rig_begin_tls_behind(struct session_rig *rig, struct rig_peer *client, const void *bytes,
+			  size_t length, size_t cut)
+{
+	struct buffer all = {0};
+	struct test_peer *tls;
+
+	rig_begin_tls(client, NULL);
+	tls = client->tls;
+	tls->hand_written = true;
+	tls_peer_pump(tls);
+	tls->hand_written = false;
+	buffer_append(&all, bytes, length);
+	buffer_append(&all, buffer_bytes(&tls->outgoing), tls->outgoing.length);
+	buffer_truncate(&tls->outgoing, 0);
+	client->tls = NULL;
+	rig_say_cut(rig, client, &all, cut);
+	client->tls = tls;
+	buffer_done(&all);
+}
+
 static void end_tls(struct rig_peer *peer)
 {
 	if (peer->tls != NULL && peer->tls->finished && !peer->tls->reset) {

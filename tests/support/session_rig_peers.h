@@ -73,6 +73,14 @@ void rig_say(struct session_rig *rig, struct rig_peer *peer, const char *text);
 void rig_say_bytes(struct session_rig *rig, struct rig_peer *peer, const void *bytes,
 		   size_t length);
 
+/* rig_say_cut says bytes in two parts of which the first is `cut` long; where they are not so long,
+ * in single bytes. rig_begin_tls_behind does so with bytes and, in the same segment, the
+ * ClientHello; the client has TLS then. */
+void rig_say_cut(struct session_rig *rig, struct rig_peer *peer, const struct buffer *bytes,
+		 size_t cut);
+void rig_begin_tls_behind(struct session_rig *rig, struct rig_peer *client, const void *bytes,
+			  size_t length, size_t cut);
+
 void rig_half_close(struct rig_peer *peer);
 void rig_hang_up(struct rig_peer *peer); /* FIN, unless something was not read */
 void rig_reset(struct rig_peer *peer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The opening of sessions: PROXY headers in every cut, whom they make a client, who is not
- * believed; TLS behind a header, and by STARTTLS with whatever an attacker puts around it.
+ * The opening of sessions by PROXY headers: in every cut, whom they make a client, who is not
+ * believed, and TLS behind a header. STARTTLS is in test_opening_starttls.c.
  */
 #include <arpa/inet.h>
 #include <setjmp.h>
@@ -19,7 +19,6 @@
 #include "net/proxy_header.h"
 #include "support/log_capture.h"
 #include "support/session_rig.h"
-#include "support/tls_peer.h"
 
 #include "../../proxy/session/session_internal.h"
 
@@ -81,24 +80,6 @@ static void expect_greeting(struct session_rig *rig, struct rig_peer *client)
 	rig_expect(rig, client, "\r\n");
 }
 
-/* Says what it has to say in pieces that end at `cut` and, `stepwise`, after every byte before. */
-static void say_cut(struct session_rig *rig, struct rig_peer *client, const struct buffer *bytes,
-		    size_t cut, bool stepwise)
-{
-	const uint8_t *all = buffer_bytes(bytes);
-
-	for (size_t i = 0; stepwise && i < cut; i++) {
-		rig_say_bytes(rig, client, all + i, 1);
-		rig_turn(rig);
-	}
-	if (!stepwise) {
-		rig_say_bytes(rig, client, all, cut);
-	}
-	rig_turn(rig);
-	rig_turn(rig);
-	rig_say_bytes(rig, client, all + cut, bytes->length - cut);
-}
-
 static const struct session *greeted(const struct session_rig *rig)
 {
 	assert_int_equal(rig_count(rig, SESSION_GREETED), 1);
@@ -131,7 +112,8 @@ static void test_header_in_every_cut(void **state)
 			struct rig_peer client;
 
 			rig_connect_to(&rig, RIG_PROXY, &client);
-			say_cut(&rig, &client, &bytes, cut, cut == bytes.length);
+			rig_say_cut(&rig, &client, &bytes, cut);
+
 			expect_greeting(&rig, &client);
 			rig_expect_only(&rig, &client, "a OK NOOP completed.\r\n");
 			check_peer(greeted(&rig));
@@ -182,27 +164,6 @@ static void test_login_behind_a_header(void **state)
 	end(&rig);
 }
 
-/* Sends the header with the ClientHello behind it, cut at one place, and ends the handshake. */
-static void shake_behind(struct session_rig *rig, const struct header *header, size_t cut,
-			 struct rig_peer *client)
-{
-	struct buffer bytes = {0};
-	struct test_peer *tls;
-
-	rig_begin_tls(client, NULL);
-	tls = client->tls;
-	tls->hand_written = true;
-	tls_peer_pump(tls);
-	buffer_append(&bytes, header->bytes, header->length);
-	buffer_append(&bytes, buffer_bytes(&tls->outgoing), tls->outgoing.length);
-	buffer_truncate(&tls->outgoing, 0);
-	client->tls = NULL;
-	say_cut(rig, client, &bytes, cut < bytes.length ? cut : bytes.length, false);
-	client->tls = tls;
-	tls->hand_written = false;
-	buffer_done(&bytes);
-}
-
 static void test_client_hello_behind_a_header(void **state)
 {
 	struct session_rig rig;
@@ -214,7 +175,8 @@ static void test_client_hello_behind_a_header(void **state)
 			struct rig_peer client;
 
 			rig_connect_to(&rig, RIG_PROXY_TLS, &client);
-			shake_behind(&rig, &headers[i], cut, &client);
+			rig_begin_tls_behind(&rig, &client, headers[i].bytes, headers[i].length,
+					     cut);
 			expect_greeting(&rig, &client);
 			check_peer(greeted(&rig));
 			rig_say(&rig, &client, "a NOOP\r\n");
@@ -567,239 +529,6 @@ static void test_last_identity_counts(void **state)
 	end(&rig);
 }
 
-/* --- STARTTLS ------------------------------------------------------------------------------- */
-
-#define STARTED "OK Begin TLS negotiation now.\r\n"
-
-static void connect_starttls(struct session_rig *rig, struct rig_peer *client)
-{
-	rig_connect_to(rig, RIG_STARTTLS, client);
-	rig_expect(rig, client, " STARTTLS LOGINDISABLED]");
-	rig_expect(rig, client, "\r\n");
-}
-
-static void test_starttls(void **state)
-{
-	struct session_rig rig;
-	struct rig_peer client;
-	struct rig_peer backend;
-
-	(void)state;
-	begin(&rig, &patient);
-	connect_starttls(&rig, &client);
-	rig_say(&rig, &client, "s STARTTLS\r\n");
-	rig_expect_only(&rig, &client, "s " STARTED);
-	assert_int_equal(rig_count(&rig, SESSION_HANDSHAKE), 1);
-	rig_secure(&rig, &client, NULL);
-	rig_settle(&rig);
-	rig_hear(&client);
-	assert_int_equal(client.heard.length, 0); /* no second greeting */
-	rig_say(&rig, &client, "c CAPABILITY\r\n");
-	rig_expect_only(&rig, &client, "* CAPABILITY IMAP4rev1 ");
-	rig_expect(&rig, &client, "c OK ");
-	rig_expect(&rig, &client, "\r\n");
-	rig_say(&rig, &client, "t STARTTLS\r\n");
-	rig_expect_only(&rig, &client, "t BAD ");
-	rig_expect(&rig, &client, "\r\n");
-	rig_say(&rig, &client, RIG_LOGIN);
-	log_in_behind_header(&rig, &client, &backend);
-	assert_int_equal(metrics_get(&rig.metrics, METRIC_HANDSHAKES_FULL), 1);
-	rig_forget(&backend);
-	leave(&rig, &client);
-	end(&rig);
-}
-
-static void test_no_starttls_in_the_list_behind_it(void **state)
-{
-	struct session_rig rig;
-	struct rig_peer client;
-
-	(void)state;
-	begin(&rig, &patient);
-	connect_starttls(&rig, &client);
-	rig_say(&rig, &client, "s STARTTLS\r\n");
-	rig_expect_only(&rig, &client, "s " STARTED);
-	rig_secure(&rig, &client, NULL);
-	rig_say(&rig, &client, "c CAPABILITY\r\n");
-	rig_expect(&rig, &client, "* CAPABILITY");
-	rig_settle(&rig);
-	rig_hear(&client);
-	assert_false(rig_has_heard(&client, " STARTTLS"));
-	assert_false(rig_has_heard(&client, " LOGINDISABLED"));
-	assert_true(rig_has_heard(&client, " AUTH=PLAIN"));
-	leave(&rig, &client);
-	end(&rig);
-}
-
-/* Hears the answer in the clear, and not a byte of the TLS behind it. */
-static void expect_started(struct session_rig *rig, struct rig_peer *client)
-{
-	static const char started[] = "s " STARTED;
-	uint64_t given_up_ms = timeouts_now_ms() + 30000;
-
-	for (size_t i = 0; i < strlen(started);) {
-		char byte;
-
-		rig_turn(rig);
-		assert_true(timeouts_now_ms() < given_up_ms);
-		if (recv(client->fd, &byte, 1, 0) == 1) {
-			assert_int_equal(byte, started[i]);
-			i++;
-		}
-	}
-}
-
-static bool has_greeted(struct session_rig *rig, const void *context)
-{
-	rig_hear((struct rig_peer *)context);
-	return rig_count(rig, SESSION_GREETED) == 1;
-}
-
-/* C69: a client that does not wait for the answer. The ClientHello is cut at every byte. */
-static void test_client_hello_behind_starttls(void **state)
-{
-	static const char starttls[] = "s STARTTLS\r\n";
-	static const struct header header = HEADER(starttls);
-	struct session_rig rig;
-
-	(void)state;
-	begin(&rig, &patient);
-	for (size_t cut = sizeof(starttls) - 1; cut < 300; cut++) {
-		struct rig_peer client;
-
-		connect_starttls(&rig, &client);
-		shake_behind(&rig, &header, cut, &client);
-		expect_started(&rig, &client);
-		assert_int_equal(rig_count(&rig, SESSION_HANDSHAKE), 1);
-		rig_wait(&rig, has_greeted, &client);
-		rig_say(&rig, &client, "a NOOP\r\n");
-		rig_expect_only(&rig, &client, "a OK NOOP completed.\r\n");
-		leave(&rig, &client);
-	}
-	end(&rig);
-}
-
-static bool has_plain_answer(const struct rig_peer *client, const char *tag)
-{
-	return rig_has_heard(client, tag) || rig_has_heard(client, " OK ") ||
-	       rig_has_heard(client, " BAD ") || rig_has_heard(client, "* ");
-}
-
-/* C66, C70: nothing that comes in the clear behind STARTTLS is done or answered. */
-static void test_plaintext_behind_starttls(void **state)
-{
-	static const char *const injected[] = {
-		"b NOOP\r\n",   "b LOGIN alice secret\r\n",
-		"b LOGOUT\r\n", "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0A\x0B",
-		"\r\n",
-	};
-	struct session_rig rig;
-
-	(void)state;
-	begin(&rig, &patient);
-	for (size_t i = 0; i < 2 * array_length(injected); i++) {
-		const char *words = injected[i / 2];
-		size_t length = words[0] != '\0' ? strlen(words) : 12;
-		struct rig_peer client;
-		struct buffer bytes = {0};
-
-		connect_starttls(&rig, &client);
-		buffer_append_text(&bytes, "s STARTTLS\r\n");
-		if (i % 2 == 0) { /* in one segment */
-			buffer_append(&bytes, words, length);
-			rig_say_bytes(&rig, &client, buffer_bytes(&bytes), bytes.length);
-		} else {
-			rig_say_bytes(&rig, &client, buffer_bytes(&bytes), bytes.length);
-			rig_wait_phase(&rig, SESSION_HANDSHAKE, 1);
-			rig_say_bytes(&rig, &client, words, length);
-		}
-		buffer_done(&bytes);
-		rig_expect(&rig, &client, "s " STARTED);
-		if (length < 5) { /* the head of a record: TLS still waits for it */
-			rig_settle(&rig);
-			assert_int_equal(rig_count(&rig, SESSION_HANDSHAKE), 1);
-			rig_half_close(&client);
-		}
-		rig_expect_end(&rig, &client);
-		assert_false(has_plain_answer(&client, "b "));
-		leave(&rig, &client);
-	}
-	assert_int_equal(rig.set.closed[CLOSE_HANDSHAKE_FAILED], 2 * array_length(injected));
-	assert_int_equal(metrics_get(&rig.metrics, METRIC_HANDSHAKES_FAILED),
-			 2 * array_length(injected));
-	assert_int_equal(metrics_get(&rig.metrics, METRIC_LOOKUPS_STATIC), 0);
-	end(&rig);
-}
-
-/* C72: neither the words of an ID nor the address that it claims survive. */
-static void test_identity_before_starttls_is_forgotten(void **state)
-{
-	struct session_rig rig;
-	struct rig_peer client;
-	struct rig_peer backend;
-
-	(void)state;
-	begin(&rig, &patient);
-	connect_starttls(&rig, &client);
-	rig_say(&rig, &client,
-		"i ID (\"name\" \"evil\" \"x-originating-ip\" \"198.51.100.77\" "
-		"\"x-session-id\" \"evil\" \"x-proxy-ttl\" \"1\")\r\ns STARTTLS\r\n");
-	rig_expect(&rig, &client, "s " STARTED);
-	rig_secure(&rig, &client, NULL);
-	rig_say(&rig, &client, RIG_LOGIN);
-	rig_accept(&rig, rig.backend, &backend);
-	rig_say(&rig, &backend, GREETING_WITH_ID);
-	rig_expect_only(&rig, &backend, "G1 ID (\"x-originating-ip\" \"127.0.0.1\" ");
-	rig_expect(&rig, &backend, "\"x-proxy-ttl\" \"4\")\r\nG2 AUTHENTICATE PLAIN ");
-	assert_false(rig_has_heard(&backend, "evil"));
-	assert_int_equal(count_logged("198.51.100.77"), 0);
-	rig_forget(&backend);
-	leave(&rig, &client);
-	end(&rig);
-}
-
-static void test_starttls_timeout(void **state)
-{
-	static const struct rig_options options = {.limits = "handshake_timeout = \"40ms\"\n"};
-	struct session_rig rig;
-	struct rig_peer client;
-
-	(void)state;
-	begin(&rig, &options);
-	connect_starttls(&rig, &client);
-	rig_say(&rig, &client, "s STARTTLS\r\n");
-	rig_expect_only(&rig, &client, "s " STARTED);
-	rig_expect_end(&rig, &client);
-	assert_int_equal(client.heard.length, 0);
-	leave(&rig, &client);
-	assert_int_equal(rig.set.closed[CLOSE_HANDSHAKE_TIMEOUT], 1);
-	end(&rig);
-}
-
-/* The time for the login does not begin anew behind TLS. */
-static void test_starttls_does_not_lengthen_the_login(void **state)
-{
-	static const struct rig_options options = {.limits = "login_timeout = \"300ms\"\n"};
-	struct session_rig rig;
-	struct rig_peer client;
-	uint64_t deadline_ms;
-
-	(void)state;
-	begin(&rig, &options);
-	connect_starttls(&rig, &client);
-	deadline_ms = greeted(&rig)->timeout.deadline_ms;
-	rig_say(&rig, &client, "s STARTTLS\r\n");
-	rig_expect_only(&rig, &client, "s " STARTED);
-	rig_secure(&rig, &client, NULL);
-	if (rig_count(&rig, SESSION_GREETED) == 1) {
-		assert_int_equal(greeted(&rig)->timeout.deadline_ms, deadline_ms);
-	}
-	rig_expect_only(&rig, &client, "* BYE ");
-	leave(&rig, &client);
-	assert_int_equal(rig.set.closed[CLOSE_LOGIN_TIMEOUT], 1);
-	end(&rig);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -817,13 +546,6 @@ int main(void)
 		cmocka_unit_test(test_header_of_a_real_client),
 		cmocka_unit_test(test_identity_is_believed_of_the_trusted),
 		cmocka_unit_test(test_last_identity_counts),
-		cmocka_unit_test(test_starttls),
-		cmocka_unit_test(test_no_starttls_in_the_list_behind_it),
-		cmocka_unit_test(test_client_hello_behind_starttls),
-		cmocka_unit_test(test_plaintext_behind_starttls),
-		cmocka_unit_test(test_identity_before_starttls_is_forgotten),
-		cmocka_unit_test(test_starttls_timeout),
-		cmocka_unit_test(test_starttls_does_not_lengthen_the_login),
 	};
 
 	return cmocka_run_group_tests_name("opening", tests, NULL, NULL);
