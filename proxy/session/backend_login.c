@@ -203,7 +203,6 @@ void backend_login_secured(struct session *session)
 	}
 }
 
-/* What stands behind the challenge already is looked at now: no event will tell of it. */
 void backend_login_respond(struct session *session, const char *response)
 {
 	struct login *login = session->login;
@@ -215,12 +214,8 @@ void backend_login_respond(struct session *session, const char *response)
 		return;
 	}
 	upstream_respond(login->upstream, response, &output);
-	if (!send_output(session, &output)) {
-		return;
-	}
-	await_answer(session);
-	if (login->backend_input.length > 0) {
-		feed(session);
+	if (send_output(session, &output)) {
+		await_answer(session);
 	}
 }
 

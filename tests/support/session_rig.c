@@ -161,6 +161,7 @@ static void add_backends(struct buffer *text, const struct session_rig *rig,
 	} else {
 		add_local_backend(text, "mail1", port_of(rig->backend), options);
 	}
+	buffer_append_text(text, or_nothing(options->mail1));
 	add_local_backend(text, "stuck", port_of(rig->stuck), options);
 	add_local_backend(text, "nowhere", free_port(), options);
 	add_local_backend(text, "loop", RIG_LISTENER_PORT, options);
