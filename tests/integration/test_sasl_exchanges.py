@@ -5,9 +5,9 @@ whose mailbox it is (RFC 5802, IMAP.md 1.4). The client of these tests computes 
 import pytest
 
 import sasl
-from client import statuses
+from client import CLOSE_NOTIFY, statuses
 from mechanisms import (EVERYTHING, SCRAM, assert_refused, offer, read_to_authenticate,
-                        start_taught, status_of)
+                        start_taught, status_of, teach)
 
 MANNERS = {"capability": EVERYTHING}
 
@@ -279,3 +279,74 @@ def test_client_leaves_in_the_middle(proxy, fb1):
         begin(client)
     fb1.wait_for_end(fb1.wait_for_connection())
     assert not fb1.logins
+
+
+def test_c76_what_is_pipelined_behind_the_last_answer(client, fb1):
+    """It is the backend's, octet for octet and once."""
+    scram, challenge = begin(client)
+    client.send(sasl.encode(scram.final(challenge)) + b"\r\n")
+    assert client.read_line().startswith(b"+ ")
+    client.send(b"\r\nb NOOP\r\nc SELECT INBOX\r\n")
+    assert statuses(client.read_until("c")) == ["a OK", "b OK", "c OK"]
+    assert bytes(fb1.connections[0].received).endswith(b"\r\n\r\nb NOOP\r\nc SELECT INBOX\r\n")
+
+
+@pytest.fixture(scope="module")
+def impatient(start_shared_gatepost, fb1):
+    """A backend that must answer at once; clients may take longer, but not for ever."""
+    fb1.reset()
+    gatepost = start_shared_gatepost(
+        {"FB1": {"address": fb1.address, "login_timeout": "200ms"}}, {"u1": "FB1"},
+        process={"workers": 1}, limits={"login_timeout": "1s"})
+    teach(gatepost, "u1")
+    return gatepost
+
+
+def test_client_may_think(impatient, fb1):
+    """The time that a person takes is not the backend's."""
+    with impatient.connect() as client:
+        scram, challenge = begin(client)
+        client.expect_silence(0.4)
+        client.send(sasl.encode(scram.final(challenge)) + b"\r\n")
+        assert client.read_line().startswith(b"+ ")
+        client.send(b"\r\n")
+        assert statuses(client.read_until("a")) == ["a OK"]
+
+
+def test_c108_client_that_thinks_too_long(impatient, fb1):
+    with impatient.connect() as client:
+        begin(client)
+        data, how = client.read_to_end()
+        assert data.startswith(b"* BYE [UNAVAILABLE] ") and how == CLOSE_NOTIFY
+    fb1.wait_for_end(fb1.wait_for_connection())
+
+
+def test_c86_backend_that_thinks_too_long(impatient, fb1):
+    """It has the answer, and is silent."""
+    fb1.script = fall_silent
+    with impatient.connect() as client:
+        begin(client)
+        client.send(b"YW5zd2Vy\r\n")
+        assert client.read_line().startswith(b"a NO [UNAVAILABLE] ")
+        client.assert_usable()
+
+
+def fall_silent(connection):
+    read_to_authenticate(connection)
+    connection.send(b"+ AAAA\r\n")
+    connection.read_to_end()
+
+
+def test_shutdown_in_the_middle(start_gatepost, fb1):
+    """Who is about to log in may."""
+    gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"}, process={"workers": 1})
+    teach(gatepost, "u1")
+    with gatepost.connect() as client:
+        scram, challenge = begin(client)
+        gatepost.signal()
+        gatepost.wait_for_log('"draining"')
+        client.send(sasl.encode(scram.final(challenge)) + b"\r\n")
+        assert client.read_line().startswith(b"+ ")
+        client.send(b"\r\nb NOOP\r\n")
+        assert statuses(client.read_until("b")) == ["a OK", "b OK"]
+    assert gatepost.wait() == 0

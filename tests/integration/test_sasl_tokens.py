@@ -7,7 +7,8 @@ import pytest
 import sasl
 from client import statuses
 from mechanisms import (EVERYTHING, TOKENS, UNDERSTOOD, assert_refused, offer,
-                        read_to_authenticate, start_taught, status_of)
+                        read_to_authenticate, start_taught, status_of, teach)
+from servers import wait_until
 
 MANNERS = {"capability": EVERYTHING}
 TOKEN_MAX = 16384
@@ -231,6 +232,24 @@ def test_sasl_line_is_an_option(start_gatepost, fb1):
         with gatepost.connect() as client:
             first = sasl.xoauth2("u1", "t" * token)
             assert status_of(client.authenticate("XOAUTH2", initial=first)[1]) == status
+
+
+def test_sasl_lines_are_counted(start_gatepost, fb1):
+    """As many long lines at a time as a worker has room for; the place is free again when the login
+    is over."""
+    fb1.token = b"t" * TOKEN_MAX
+    gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"}, process={"workers": 1},
+                              limits={"sasl_lines": 1})
+    teach(gatepost, "u1")
+    command = b"a AUTHENTICATE XOAUTH2 " + sasl.encode(sasl.xoauth2("u1", "t" * TOKEN_MAX))
+    with gatepost.connect() as first, gatepost.connect() as second:
+        first.send(command)
+        # It is read in order, so that the place is taken when this is answered.
+        wait_until(lambda: b"[LIMIT]" in second.command("a", command[2:])[-1], what="no place")
+        second.assert_usable()
+        first.send(b"\r\n")
+        assert status_of(first.read_until("a")) == "OK"
+        assert status_of(second.command("b", command[2:])) == "OK"
 
 
 # --- names ---
