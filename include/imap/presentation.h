@@ -23,9 +23,11 @@ enum presentation_fault {
 	PRESENTATION_NO_MASTER, /* SASL_EXTERNAL, and no master user to vouch for the client */
 	PRESENTATION_OWNER,     /* SASL_EXTERNAL for somebody else's mailbox: the master user may
 				 * open it, but nobody has said that this client may */
-	PRESENTATION_SIGNED,    /* an exchange, and the user has another name there: what the client
-				 * signs cannot be changed */
-	PRESENTATION_UNUSABLE,  /* the name there would be empty, too long or malformed */
+	PRESENTATION_MASTER,   /* SASL_EXTERNAL, and the user is called there as the master user is:
+				* with that password it would be the master user's own login */
+	PRESENTATION_SIGNED,   /* an exchange, and the user has another name there: what the client
+				* signs cannot be changed */
+	PRESENTATION_UNUSABLE, /* the name there would be empty, too long or malformed */
 	PRESENTATION_NO_MEMORY,
 };
 

@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/template.h"
+#include "base/text.h"
 #include "imap/sasl.h"
 
 /* What `user` and `owner` are called there, without a NUL. */
@@ -113,6 +114,12 @@ static enum presentation_fault present_vouched(struct credentials *presented, st
 	if (names->owner.length == 0) {
 		return PRESENTATION_UNUSABLE;
 	}
+	/* An owner that is the user counts as none: the client would be the master user itself, who
+	 * may do more than open one mailbox. Many servers fold letters. */
+	if (text_equal_nocase(buffer_bytes(&names->owner), names->owner.length,
+			      presentation->master_user)) {
+		return PRESENTATION_MASTER;
+	}
 	return set(presented, names, presentation->master_password, SASL_PLAIN);
 }
 
@@ -140,6 +147,8 @@ const char *presentation_sentence(enum presentation_fault fault)
 		return "the backend has no master user to vouch for a client with a certificate";
 	case PRESENTATION_OWNER:
 		return "a client with a certificate asked for somebody else's mailbox";
+	case PRESENTATION_MASTER:
+		return "a client with a certificate is called there as the master user is";
 	case PRESENTATION_SIGNED:
 		return "the user has another name on the backend, but the client signs its own";
 	case PRESENTATION_UNUSABLE:
