@@ -135,6 +135,17 @@ def test_c60_answer_before_the_error_has_come(client, fb1, mechanism):
 
 
 @each
+def test_c76_much_is_pipelined_behind_the_answer(client, fb1, fb2, mechanism):
+    """More than is kept while a login is under way: refused, logged in, and every NOOP answered."""
+    client.send(f"a AUTHENTICATE {mechanism} ".encode() +
+                sasl.encode(message(mechanism, token="stale")) + b"\r\n" +
+                sasl.encode(UNDERSTOOD[mechanism]) + b"\r\nb LOGIN u2 pw\r\n" +
+                b"".join(b"n%d NOOP\r\n" % number for number in range(10000)))
+    lines = client.read_until("n9999")
+    assert statuses(lines[1:]) == ["a NO", "b OK"] + [f"n{number} OK" for number in range(10000)]
+
+
+@each
 @pytest.mark.parametrize("line", [b"!!!!", b"AQ=", b"AQ==\t", b" ", b"* "])
 def test_c53_bad_base64_as_the_answer(client, fb1, fb2, mechanism, line):
     client.send(f"a AUTHENTICATE {mechanism} ".encode() +
