@@ -40,9 +40,9 @@ class Wire:
     # --- writing ---
 
     def send(self, data):
-        self._send_raw(self.tls.encrypt([data]) if self.tls else data)
+        self.send_raw(self.tls.encrypt([data]) if self.tls else data)
 
-    def _send_raw(self, data):
+    def send_raw(self, data):
         try:
             self.socket.sendall(data)
         except OSError as fault:
@@ -146,7 +146,7 @@ class Wire:
         self.before_tls = bytes(self._buffer)
         self._buffer.clear()
         try:
-            self.tls = TlsPipe(context, self._send_raw, self._receive_raw, server_side=True)
+            self.tls = TlsPipe(context, self.send_raw, self._receive_raw, server_side=True)
         except ssl.SSLError as fault:
             self.tls_fault = fault
             raise Gone(str(fault)) from None
@@ -157,7 +157,7 @@ class Wire:
     def shutdown(self):
         """The end of our side, in order; reading goes on."""
         if self.tls:
-            self._send_raw(self.tls.close_notify())
+            self.send_raw(self.tls.close_notify())
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError as fault:
@@ -166,7 +166,7 @@ class Wire:
     def close(self):
         """The end of both sides, in order."""
         if self.tls and not self.ended:
-            self._send_raw(self.tls.close_notify())
+            self.send_raw(self.tls.close_notify())
         self.socket.close()
 
     def cut(self):

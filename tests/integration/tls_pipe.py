@@ -8,6 +8,8 @@ import threading
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
+RECORD_MAX = 16384
+
 
 @dataclasses.dataclass
 class Ticket:
@@ -32,6 +34,7 @@ class TlsPipe:
         self.context = context
         self.server_side = server_side
         self.ended = False
+        self.sealed = 0  # records, since the handshake
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side,
                                     server_hostname=server_name, session=session)
         self._handshake(send, receive)
@@ -63,6 +66,7 @@ class TlsPipe:
         with self._lock:
             for piece in pieces:
                 self.tls.write(piece)
+                self.sealed += -(-len(piece) // RECORD_MAX)
             return self._outgoing.read()
 
     def decrypt(self, raw):
