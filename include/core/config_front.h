@@ -19,7 +19,7 @@ enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 struct config_listener {
 	struct endpoint address; /* ENDPOINT_IP or ENDPOINT_UNIX */
 	enum config_tls tls;
-	bool allow_plaintext;
+	bool allow_plaintext; /* then `tls` is none */
 	bool proxy_protocol; /* then `trusted` is not empty */
 	struct config_networks trusted;
 	unsigned mechanisms; /* set of SASL_BIT that may be offered */

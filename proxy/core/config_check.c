@@ -75,7 +75,7 @@ static void check_listener_twins(struct checking *checking, const struct toml_no
 }
 
 /* A tls that is a fault itself has its default in the config, which nobody wrote. */
-static const char *wants_certificate(const struct toml_node *array, size_t index)
+static const char *tls_of(const struct toml_node *array, size_t index)
 {
 	if (check_is_word(array, index, "tls", "starttls")) {
 		return "starttls";
@@ -91,7 +91,7 @@ static const char *wants_certificate(const struct toml_node *array, size_t index
 static void check_needs_certificate(struct checking *checking, const struct toml_node *array)
 {
 	for (size_t i = 0; i < checking->config->listener_count; i++) {
-		const char *word = wants_certificate(array, i);
+		const char *word = tls_of(array, i);
 
 		if (word != NULL) {
 			faults_add(checking->faults, check_place(array, i, "tls"),
@@ -100,6 +100,19 @@ static void check_needs_certificate(struct checking *checking, const struct toml
 				   word);
 			return;
 		}
+	}
+}
+
+/* Somebody may think that it is needed for STARTTLS, and would have passwords in the clear. */
+static void check_plaintext(struct checking *checking, const struct toml_node *array, size_t index)
+{
+	const struct config_listener *listener = &checking->config->listeners[index];
+
+	if (listener->allow_plaintext && tls_of(array, index) != NULL) {
+		faults_add(
+			checking->faults, check_place(array, index, "allow_plaintext"),
+			"\"allow_plaintext\" is for tls = \"none\" only; remove it, or set tls to "
+			"\"none\"");
 	}
 }
 
@@ -118,6 +131,7 @@ static void check_listeners(struct checking *checking)
 	}
 	for (size_t i = 0; i < config->listener_count; i++) {
 		check_listener_twins(checking, array, i);
+		check_plaintext(checking, array, i);
 		if (config->listeners[i].proxy_protocol && !check_is_said(array, i, "trusted")) {
 			faults_add(checking->faults, check_place(array, i, "proxy_protocol"),
 				   "\"proxy_protocol\" needs \"trusted\": the networks from which "

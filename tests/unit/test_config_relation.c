@@ -99,6 +99,29 @@ static void test_listener_twins(void **state)
 	check_good(good, array_length(good));
 }
 
+#define ONLY_WITHOUT_TLS                                                                           \
+	"\"allow_plaintext\" is for tls = \"none\" only; remove it, or set tls to \"none\"\n"
+
+static void test_plaintext(void **state)
+{
+	static const struct fault_row faults[] = {
+		{"[[listener]]\naddress = \"[::]:143\"\ntls = \"starttls\"\n"
+		 "allow_plaintext = true\n" CERTIFICATE,
+		 "f:4:19: " ONLY_WITHOUT_TLS},
+		{"[[listener]]\naddress = \"[::]:993\"\nallow_plaintext = true\n" CERTIFICATE,
+		 "f:3:19: " ONLY_WITHOUT_TLS},
+	};
+	static const char *const good[] = {
+		LISTENER "allow_plaintext = true\n",
+		"[[listener]]\naddress = \"[::]:143\"\ntls = \"starttls\"\n"
+		"allow_plaintext = false\n" CERTIFICATE,
+	};
+
+	(void)state;
+	check_faults(faults, array_length(faults));
+	check_good(good, array_length(good));
+}
+
 #define NEEDS_TRUSTED                                                                              \
 	"\"proxy_protocol\" needs \"trusted\": the networks from which a PROXY header is "         \
 	"believed, such as [\"10.0.0.0/8\"]\n"
@@ -211,9 +234,10 @@ static void test_unix_backend(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_certificates),   cmocka_unit_test(test_listener_twins),
-		cmocka_unit_test(test_proxy_protocol), cmocka_unit_test(test_pairs),
-		cmocka_unit_test(test_without_tls),    cmocka_unit_test(test_unix_backend),
+		cmocka_unit_test(test_certificates), cmocka_unit_test(test_listener_twins),
+		cmocka_unit_test(test_plaintext),    cmocka_unit_test(test_proxy_protocol),
+		cmocka_unit_test(test_pairs),        cmocka_unit_test(test_without_tls),
+		cmocka_unit_test(test_unix_backend),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
