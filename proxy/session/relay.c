@@ -72,7 +72,7 @@ static void client_readable(struct stream *stream)
 	}
 }
 
-/* Cyrus 3.6 ends every session in this way, so it is nothing to warn of. */
+/* An end without close_notify is nothing to warn of: Cyrus 3.6 ends every session so. */
 static enum close_reason reason_of_backend(enum pump_result result)
 {
 	switch (result) {
