@@ -125,7 +125,8 @@ void stream_close(struct stream *stream);
 void stream_peer(const struct stream *stream, struct addr *address);
 void stream_local(const struct stream *stream, struct addr *address);
 
-/* TLS facts for the log, NULL or false without TLS. Valid while the stream is open. */
+/* TLS facts for the log, NULL or false without TLS and before they are agreed on. Valid while the
+ * stream is open. */
 const char *stream_tls_version(const struct stream *stream);
 const char *stream_tls_cipher(const struct stream *stream);
 const char *stream_tls_server_name(const struct stream *stream);

@@ -249,7 +249,9 @@ void stream_tls_end(struct stream *stream)
 
 const char *stream_tls_version(const struct stream *stream)
 {
-	return stream->tls != NULL ? SSL_get_version(stream->tls) : NULL;
+	bool chosen = stream->tls != NULL && SSL_get_current_cipher(stream->tls) != NULL;
+
+	return chosen ? SSL_get_version(stream->tls) : NULL;
 }
 
 const char *stream_tls_cipher(const struct stream *stream)

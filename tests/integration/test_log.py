@@ -46,6 +46,18 @@ def test_one_line_per_session(start_gatepost, fb1, style):
         assert isinstance(line["bytes_in"], int) and line["resumed"] is False
 
 
+def test_a_handshake_that_never_began_has_no_version(start_gatepost, fb1):
+    """As health checks of load balancers leave them."""
+    gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"})
+    with socket.create_connection(("127.0.0.1", gatepost.tls_port)) as client:
+        source = client.getsockname()
+    line = wait_until(lambda: [line for line in gatepost.events("session")
+                               if line["client"] == f"{source[0]}:{source[1]}"],
+                      what="session line")[0]
+    assert line["reason"] == "handshake_failed"
+    assert "tls" not in line and "cipher" not in line
+
+
 @pytest.mark.parametrize("style", ["logfmt", "json"])
 def test_c104_names_are_escaped_and_lines_are_bounded(start_gatepost, fb1, style):
     gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"},
