@@ -61,7 +61,7 @@ class Certificates:
     @functools.cached_property
     def expired(self):
         """For localhost, until yesterday."""
-        return self._make_expired("expired", LOCAL)
+        return self.make_expired("expired", LOCAL)
 
     @functools.cached_property
     def self_signed(self):
@@ -153,7 +153,8 @@ class Certificates:
                       "-keyout", pair.key, "-out", pair.chain)
         return pair
 
-    def _make_expired(self, name, alternatives):
+    def make_expired(self, name, alternatives):
+        """One by the authority that was over yesterday, and is for no use in particular."""
         pair = Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
         self._openssl("req", "-config", "openssl.cnf", "-nodes", *EC, "-subj", "/CN=gatepost test",
                       "-addext", "subjectAltName=" + ",".join(alternatives),

@@ -79,9 +79,11 @@ def test_behind_starttls(vouching, certificates, fb1):
     assert only_login(fb1) == VOUCHED
 
 
-def test_when_the_session_comes_back(vouching, certificates, fb1):
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_when_the_session_comes_back(vouching, certificates, fb1, version):
     """The ticket brings the certificate with it."""
-    with vouching.connect(certificate=certificates.client("u1@x.test")) as client:
+    pair = certificates.client("u1@x.test")
+    with vouching.connect(certificate=pair, versions=version) as client:
         client.assert_usable()
         ticket = client.tls.ticket
     with vouching.connect(ticket=ticket) as client:
@@ -123,19 +125,28 @@ def test_certificate_without_the_name(vouching, certificates, fb1, pair):
         assert_not_offered(client, fb1)
 
 
-def test_certificate_of_another_authority(vouching, certificates, fb1):
-    pair = certificates.client("u1@x.test", authority="other_ca")
-    with pytest.raises((Ended, ssl.SSLError, OSError)):
-        with vouching.connect(certificate=pair) as client:
-            client.assert_usable()
-    assert not fb1.logins
+def test_certificate_with_two_names(vouching, by_name, certificates, fb1):
+    """Nobody can say which of them it is."""
+    two = certificates.make("two", ["email:u1@x.test", "email:u2@x.test"], usage="clientAuth",
+                            subject="/CN=u1@x.test/CN=u2@x.test")
+    for gatepost in (vouching, by_name):
+        with gatepost.connect(certificate=two) as client:
+            assert_not_offered(client, fb1)
 
 
-def test_certificate_of_a_server(vouching, certificates, fb1):
-    """One that is not for clients is no proof either."""
-    pair = certificates.make("not_for_clients", ["email:u1@x.test"], usage="serverAuth")
+STRANGERS = {
+    "another authority": lambda made: made.client("u1@x.test", authority="other_ca"),
+    "itself": lambda made: made.client("u1@x.test", authority=None),
+    "for servers": lambda made: made.make("not_for_clients", ["email:u1@x.test"]),
+    "expired": lambda made: made.make_expired("expired_client", ["email:u1@x.test"]),
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_certificates_that_do_not_verify(vouching, certificates, fb1, stranger):
+    """The handshake fails; nothing is said."""
     with pytest.raises((Ended, ssl.SSLError, OSError)):
-        with vouching.connect(certificate=pair) as client:
+        with vouching.connect(certificate=STRANGERS[stranger](certificates)) as client:
             client.assert_usable()
     assert not fb1.logins
 
