@@ -20,7 +20,7 @@ struct config_listener {
 	struct endpoint address; /* ENDPOINT_IP or ENDPOINT_UNIX */
 	enum config_tls tls;
 	bool allow_plaintext; /* then `tls` is none */
-	bool proxy_protocol; /* then `trusted` is not empty */
+	bool proxy_protocol;  /* then `trusted` is not empty */
 	struct config_networks trusted;
 	unsigned mechanisms; /* set of SASL_BIT that may be offered */
 	char *capabilities;  /* atoms announced before login; "" = those that all backends have */
