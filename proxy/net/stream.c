@@ -136,6 +136,9 @@ static void fail_with_errno(struct stream *stream, int error_number)
 	struct error why = {0};
 
 	error_set(&why, "%s", strerror(error_number));
+	if (stream->phase == STREAM_HANDSHAKE) {
+		stream_tls_break_off(stream, &why);
+	}
 	fail(stream, &why);
 }
 

@@ -27,6 +27,9 @@ enum stream_tls_step { STREAM_TLS_OPEN, STREAM_TLS_LATER, STREAM_TLS_FAILED };
 /* stream_tls_shake goes on with the handshake as far as the input reaches. `why` on failure. */
 enum stream_tls_step stream_tls_shake(struct stream *stream, struct error *why);
 
+/* stream_tls_break_off ends a handshake of which something could not be sent, for `why`. */
+void stream_tls_break_off(struct stream *stream, struct error *why);
+
 /* stream_tls_has_input tells whether TLS holds what the owner has not been told and no socket will
  * tell: bytes, or an end. */
 bool stream_tls_has_input(const struct stream *stream);

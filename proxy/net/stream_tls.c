@@ -134,12 +134,11 @@ static const char *handshake_ended_by(const struct stream *stream, int reason)
  * if it were, should it be taken in with the rest (CVE-2021-38371). */
 static bool may_say_hello(struct stream *stream, struct error *why)
 {
-	if (!stream->hello_due) {
-		return true;
+	if (stream->hello_due && wire_is_waiting(stream)) {
+		return error_set(why, "the peer spoke in the clear where TLS should begin");
 	}
 	stream->hello_due = false;
-	return !wire_is_waiting(stream) ||
-	       error_set(why, "the peer spoke in the clear where TLS should begin");
+	return true;
 }
 
 enum stream_tls_step stream_tls_shake(struct stream *stream, struct error *why)
@@ -164,6 +163,13 @@ enum stream_tls_step stream_tls_shake(struct stream *stream, struct error *why)
 	tls_error_set(why, handshake_ended_by(stream, reason));
 	tls_link_fail(&stream->tls_link, why);
 	return STREAM_TLS_FAILED;
+}
+
+void stream_tls_break_off(struct stream *stream, struct error *why)
+{
+	if (!stream->hello_due) {
+		tls_link_fail(&stream->tls_link, why);
+	}
 }
 
 /* --- Reading and writing -------------------------------------------------------------------- */
@@ -274,5 +280,5 @@ bool stream_tls_resumed(const struct stream *stream)
 
 bool stream_tls_offered(const struct stream *stream)
 {
-	return tls_link_offered(&stream->tls_link);
+	return !stream->hello_due && tls_link_offered(&stream->tls_link);
 }

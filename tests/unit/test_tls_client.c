@@ -610,6 +610,68 @@ static void test_session_that_breaks_off(void **state)
 	tls_call_close(&broken);
 }
 
+/* What the owner of a stream is told when its handshake failed. */
+static unsigned told;
+static bool told_offered;
+
+static void note_event(struct stream *stream)
+{
+	(void)stream;
+}
+
+static void note_failure(struct stream *stream, const struct error *why)
+{
+	(void)why;
+	told++;
+	told_offered = stream_tls_offered(stream);
+}
+
+static const struct stream_events noting = {note_event, note_event, note_event, note_failure};
+
+static void check_broken(struct stream_world *world, struct tls_call *broken, bool offered)
+{
+	told = 0;
+	broken->world->peer = NULL;
+	stream_set_events(&broken->owner.stream, &noting);
+	stream_world_until_count(world, &told, 1);
+	assert_int_equal(told_offered, offered);
+	tls_call_close(broken);
+}
+
+/* A peer that is not TLS's server any more speaks before it is spoken to: no session was offered,
+ * so that none is to blame, and nobody tries again at once. */
+static void test_no_session_was_offered(void **state)
+{
+	static const char greeting[] = "* OK ready\r\n";
+	struct tls_session session = {0};
+	struct tls_call call = {.version = TLS1_2_VERSION, .session = &session};
+	struct tls_call broken = {.version = TLS1_2_VERSION, .session = &session};
+
+	check_session(*state, call, false);
+	tls_call_begin(&broken, *state);
+	assert_int_equal(write(broken.peer.fd, greeting, sizeof(greeting) - 1),
+			 sizeof(greeting) - 1);
+	check_broken(*state, &broken, false);
+	assert_non_null(session.session);
+	assert_int_equal(session.refusals, 0);
+	tls_session_done(&session);
+}
+
+/* Also where the break is seen by what could not be sent. */
+static void test_session_that_cannot_be_offered(void **state)
+{
+	struct tls_session session = {0};
+	struct tls_call call = {.version = TLS1_2_VERSION, .session = &session};
+	struct tls_call broken = {.version = TLS1_2_VERSION, .session = &session};
+
+	check_session(*state, call, false);
+	tls_call_begin(&broken, *state);
+	shutdown(broken.owner.stream.watcher.fd, SHUT_WR);
+	check_broken(*state, &broken, true);
+	assert_null(session.session);
+	assert_int_equal(session.refusals, 1);
+}
+
 /* One more than the most: it is not tried again. A handshake that resumes forgets the others. */
 static void test_refusals_in_a_row(void **state)
 {
@@ -670,6 +732,8 @@ int main(void)
 		TEST(test_sessions),
 		TEST(test_ticket_once),
 		TEST(test_session_that_breaks_off),
+		TEST(test_no_session_was_offered),
+		TEST(test_session_that_cannot_be_offered),
 		TEST(test_refusals_in_a_row),
 		TEST(test_client_goes_first),
 	};
