@@ -175,6 +175,7 @@ static void add_backends(struct buffer *text, const struct session_rig *rig,
 			add_local_backend(text, words[i], port_of(rig->secure), options);
 		}
 		buffer_printf(text, "tls = \"%s\"\nca = \"%s/ca.pem\"\n", words[i], rig->folder);
+		buffer_append_text(text, or_nothing(options->secure));
 	}
 }
 

@@ -48,6 +48,7 @@ struct rig_options {
 	const char *backend;         /* for all backends */
 	const char *mail1;           /* for mail1 only */
 	const char *backend_address; /* of mail1, in place of the scripted backend */
+	const char *secure;          /* for dora's and erin's only */
 	const char *secure_address;  /* of dora's and erin's, in place of rig->secure */
 	const char *dns;             /* "address:port" */
 	bool no_redis;               /* source = "static" */
