@@ -28,7 +28,7 @@ struct tls_client {
  * certified, `why` is what they say against it. */
 struct tls_check {
 	X509_STORE *authorities;
-	bool resuming;
+	SSL_SESSION *offered; /* NULL: none */
 	struct error why;
 	char name[];
 };
@@ -272,6 +272,7 @@ static struct tls_check *make_check(const struct tls_peer *peer)
 static void free_check(struct tls_check *check)
 {
 	if (check != NULL) {
+		SSL_SESSION_free(check->offered);
 		X509_STORE_free(check->authorities);
 		free(check);
 	}
@@ -286,17 +287,18 @@ static bool set_server_name(SSL *tls, const char *name)
 }
 
 /* RFC 8446 appendix C.4: a ticket that is shown twice tells who watches that both are ours. */
-static bool offer_session(SSL *tls, struct tls_session *place)
+static SSL_SESSION *offer_session(SSL *tls, struct tls_session *place)
 {
 	SSL_SESSION *session = place != NULL ? place->session : NULL;
 
 	if (session == NULL || !SSL_set_session(tls, session)) {
-		return false;
+		return NULL;
 	}
+	SSL_SESSION_up_ref(session);
 	if (SSL_SESSION_should_be_single_use(session)) {
 		tls_session_done(place);
 	}
-	return true;
+	return session;
 }
 
 SSL *tls_link_begin(struct tls_link *link, const struct tls_peer *peer)
@@ -310,14 +312,14 @@ SSL *tls_link_begin(struct tls_link *link, const struct tls_peer *peer)
 		return NULL;
 	}
 	SSL_set_connect_state(tls);
-	check->resuming = offer_session(tls, peer->session);
+	check->offered = offer_session(tls, peer->session);
 	*link = (struct tls_link){.session = peer->session, .check = check};
 	return tls;
 }
 
 bool tls_link_offered(const struct tls_link *link)
 {
-	return link->check != NULL && link->check->resuming;
+	return link->check != NULL && link->check->offered != NULL;
 }
 
 void tls_link_trust(struct tls_link *link, bool resumed)
@@ -327,6 +329,18 @@ void tls_link_trust(struct tls_link *link, bool resumed)
 	}
 	free_check(link->check);
 	link->check = NULL;
+}
+
+/* Several handshakes may offer one session, and a server that goes away ends them all: it counts
+ * once, and what another has brought since stays. */
+static void count_refusal(struct tls_session *place, const SSL_SESSION *offered)
+{
+	if (place->session == offered) {
+		tls_session_done(place);
+		place->refusals++;
+	} else if (SSL_SESSION_should_be_single_use(offered)) {
+		place->refusals++;
+	}
 }
 
 void tls_link_fail(struct tls_link *link, struct error *why)
@@ -339,9 +353,8 @@ void tls_link_fail(struct tls_link *link, struct error *why)
 	if (check->why.text[0] != '\0') {
 		*why = check->why;
 	}
-	if (check->resuming && link->session != NULL) {
-		tls_session_done(link->session);
-		link->session->refusals++;
+	if (check->offered != NULL) {
+		count_refusal(link->session, check->offered);
 	}
 }
 

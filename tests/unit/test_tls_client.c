@@ -672,6 +672,29 @@ static void test_session_that_cannot_be_offered(void **state)
 	assert_int_equal(session.refusals, 1);
 }
 
+/* A server that goes away in the middle of several handshakes has refused their session once. */
+static void test_session_that_several_offer(void **state)
+{
+	struct tls_session session = {0};
+	struct tls_call call = {.version = TLS1_2_VERSION, .session = &session};
+	struct tls_call broken[TLS_SESSION_REFUSALS_MAX];
+
+	check_session(*state, call, false);
+	for (size_t i = 0; i < array_length(broken); i++) {
+		broken[i] = call;
+		tls_call_begin(&broken[i], *state);
+	}
+	for (size_t i = 0; i < array_length(broken); i++) {
+		shutdown(broken[i].peer.fd, SHUT_WR);
+		check_broken(*state, &broken[i], true);
+	}
+	assert_null(session.session);
+	assert_int_equal(session.refusals, 1);
+	check_session(*state, call, false);
+	check_session(*state, call, true);
+	tls_session_done(&session);
+}
+
 /* One more than the most: it is not tried again. A handshake that resumes forgets the others. */
 static void test_refusals_in_a_row(void **state)
 {
@@ -734,6 +757,7 @@ int main(void)
 		TEST(test_session_that_breaks_off),
 		TEST(test_no_session_was_offered),
 		TEST(test_session_that_cannot_be_offered),
+		TEST(test_session_that_several_offer),
 		TEST(test_refusals_in_a_row),
 		TEST(test_client_goes_first),
 	};
