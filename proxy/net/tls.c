@@ -103,6 +103,7 @@ bool tls_policy_set(SSL_CTX *context, const struct config_tls_front *config,
 	uint16_t lowest = config->min_version == CONFIG_TLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
 
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE);
 	if (!config->tickets) {
 		SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
 	}
