@@ -2,10 +2,15 @@
 """Certificates of every kind, by an authority of our own; each is made when it is asked for."""
 
 import dataclasses
+import datetime
 import functools
 import pathlib
 import shutil
 import subprocess
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
 
 from servers import short_folder
 
@@ -138,6 +143,21 @@ class Certificates:
                       pair.chain, "-rsigner", "ca.pem", "-rkey", "ca.key", "-ndays", "7",
                       "-no_nonce", "-respout", response)
         return response
+
+    def stale_ocsp_response(self, pair):
+        """A good one, of last week."""
+        now = datetime.datetime.utcnow()
+        leaf, issuer = (x509.load_pem_x509_certificate(path.read_bytes())
+                        for path in (pair.chain, self.ca))
+        key = serialization.load_pem_private_key((self.folder / "ca.key").read_bytes(), None)
+        response = ocsp.OCSPResponseBuilder().add_response(
+            leaf, issuer, hashes.SHA1(), ocsp.OCSPCertStatus.GOOD, now - datetime.timedelta(8),
+            now - datetime.timedelta(1), None, None)
+        response = response.responder_id(ocsp.OCSPResponderEncoding.HASH, issuer)
+        path = self.folder / f"{pair.chain.stem}-stale.der"
+        path.write_bytes(response.sign(key, hashes.SHA256()).public_bytes(
+            serialization.Encoding.DER))
+        return path
 
     # --- how they are made ---
 

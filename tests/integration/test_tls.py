@@ -1,120 +1,217 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS towards clients: versions, ALPN, resumption, rubbish (CASES.md, I)."""
+"""TLS towards clients: versions, suites, groups, ALPN, and what is refused (CASES.md, C110, C112,
+C114)."""
 
-import socket
+import random
 import ssl
+import string
 
 import pytest
 
-from servers import wait_until
+from client import Client, Ended, make_context
+from openssl import s_client, s_server
+from proxy import certificate_table, is_sanitized
+from tls_hello import P256, X25519, X25519MLKEM768, answer_to, make_hello
+
+VERSIONS = pytest.mark.parametrize("versions", ["1.2", "1.3"])
 
 
-def context_for(proxy):
-    return ssl.create_default_context(cafile=str(proxy.ca))
+@pytest.fixture(scope="module")
+def proxy(start_shared_gatepost, certificates, fb1):
+    """With both kinds of key."""
+    tables = [certificate_table(certificates.server), certificate_table(certificates.rsa)]
+    return start_shared_gatepost({"FB1": fb1.address}, {"u1": "FB1"},
+                                 **{"tls.certificate": tables})
 
 
-def connect(proxy, context, session=None):
-    raw = socket.create_connection(("127.0.0.1", proxy.tls_port), timeout=5)
-    try:
-        return context.wrap_socket(raw, server_hostname="localhost", session=session)
-    except BaseException:
-        raw.close()
-        raise
+# --- Versions and suites ---
 
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_c112_versions_that_are_spoken(proxy, fb1, version):
-    context = context_for(proxy)
-    context.minimum_version = context.maximum_version = version
-    with connect(proxy, context) as tls:
-        assert tls.version() == version.name.replace("_", ".")
-        assert tls.recv(5) == b"* OK "
-        tls.sendall(b"a LOGIN u1 pw\r\n")
-        wait_until(lambda: b"a OK" in tls.recv(1000))
+@VERSIONS
+@pytest.mark.parametrize("starttls", [False, True], ids=["implicit", "starttls"])
+def test_c112_versions_that_are_spoken(proxy, fb1, versions, starttls):
+    connect = proxy.connect_starttls if starttls else proxy.connect
+    with connect(versions=versions) as client:
+        assert client.tls.version == f"TLSv{versions}"
+        client.login()
     assert fb1.logins
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_c112_versions_that_are_too_old(proxy, version):
-    context = context_for(proxy)
+    context = make_context(proxy.ca)
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        connect(proxy, context).close()
+    with pytest.raises(ssl.SSLError, match="(?i)alert protocol version"):
+        proxy.connect(context=context)
 
 
-@pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES128-GCM-SHA256",
-                                    "ECDHE-ECDSA-CHACHA20-POLY1305"])
-def test_c112_ciphers_of_tls_1_2(proxy, cipher):
-    context = context_for(proxy)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(cipher)
-    with connect(proxy, context) as tls:
-        assert tls.cipher()[0] == cipher
+SUITES = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305",
+          "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256",
+          "ECDHE-RSA-CHACHA20-POLY1305", "ECDHE-RSA-AES256-GCM-SHA384"]
 
 
-@pytest.mark.parametrize("offered,chosen", [(["imap"], "imap"), (["h2", "imap"], "imap"),
-                                            ([], None)])
-def test_c110_alpn(proxy, offered, chosen):
-    context = context_for(proxy)
-    if offered:
-        context.set_alpn_protocols(offered)
-    with connect(proxy, context) as tls:
-        assert tls.selected_alpn_protocol() == chosen
+@pytest.mark.parametrize("suite", SUITES)
+def test_c112_suites_of_tls_1_2(proxy, suite):
+    with proxy.connect(versions="1.2", ciphers=suite) as client:
+        assert client.tls.cipher == suite
 
 
-def test_c110_alpn_without_imap(proxy):
-    context = context_for(proxy)
-    context.set_alpn_protocols(["http/1.1"])
-    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
-        with connect(proxy, context) as tls:
-            tls.recv(100)
+# Without forward secrecy, with CBC, and without authentication.
+@pytest.mark.parametrize("suites", [
+    "AES128-GCM-SHA256:AES256-SHA256:AES128-SHA:AES256-SHA", "kRSA", "DHE", "aNULL", "eNULL",
+    "ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES256-SHA384", "AESCCM", "CAMELLIA",
+    "ARIA"])
+def test_c112_suites_that_are_refused(proxy, suites):
+    context = make_context(proxy.ca, versions="1.2")
+    context.set_ciphers(f"{suites}:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError, match="(?i)alert handshake failure"):
+        proxy.connect(context=context)
 
 
-def test_alpn_switched_off(start_gatepost, fb1):
-    gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"}, tls={"alpn": False})
-    context = context_for(gatepost)
-    context.set_alpn_protocols(["http/1.1"])
-    with connect(gatepost, context) as tls:
-        assert tls.selected_alpn_protocol() is None and tls.recv(5) == b"* OK "
+@pytest.mark.parametrize("suites,chosen", [
+    ("ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256",
+     "ECDHE-ECDSA-AES128-GCM-SHA256"),
+    ("ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    ("ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256",
+     "ECDHE-ECDSA-CHACHA20-POLY1305"),
+    ("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305",
+     "ECDHE-ECDSA-AES128-GCM-SHA256")])
+def test_our_order_of_suites(proxy, suites, chosen):
+    """AES-128 and ChaCha20 are as good; between those the client decides."""
+    with proxy.connect(versions="1.2", ciphers=suites) as client:
+        assert client.tls.cipher == chosen
 
 
 def test_min_version(start_gatepost, fb1):
     gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"}, tls={"min_version": "1.3"})
-    context = context_for(gatepost)
-    with connect(gatepost, context) as tls:
-        assert tls.version() == "TLSv1.3"
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with pytest.raises(ssl.SSLError):
-        connect(gatepost, context).close()
+    with gatepost.connect() as client:
+        assert client.tls.version == "TLSv1.3"
+    with pytest.raises(ssl.SSLError, match="(?i)alert protocol version"):
+        gatepost.connect(versions="1.2")
 
 
-def resumptions(gatepost, version, rounds=12):
-    """How many of so many further connections resumed the first one's session. The kernel spreads
-    them over the workers."""
-    context = context_for(gatepost)
-    context.minimum_version = context.maximum_version = version
-    session, count = None, 0
-    for _ in range(rounds + 1):
-        with connect(gatepost, context, session) as tls:
-            assert tls.recv(5) == b"* OK "
-            count += tls.session_reused
-            session = tls.session
-    return count
+# --- What is refused ---
+
+@pytest.mark.parametrize("starttls", [False, True], ids=["implicit", "starttls"])
+def test_c112_renegotiation(proxy, starttls):
+    """R in s_client asks for it."""
+    options = ["-starttls", "imap"] if starttls else []
+    port = proxy.starttls_port if starttls else proxy.tls_port
+    said = s_client(port, "-tls1_2", "-CAfile", proxy.ca, *options, say="R\n")
+    assert "RENEGOTIATING" in said and "no renegotiation" in said, said
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_sessions_resume_on_every_worker(proxy, version):
-    assert resumptions(proxy, version) == 12
+def test_c112_renegotiation_is_secured_where_it_is_refused(proxy):
+    """RFC 5746: clients insist on the extension."""
+    assert "Secure Renegotiation IS supported" in s_client(proxy.tls_port, "-tls1_2", say="Q\n")
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_tickets_switched_off(start_gatepost, fb1, version):
-    gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"}, tls={"tickets": False})
-    assert resumptions(gatepost, version, rounds=3) == 0
+def test_c112_early_data_is_refused(proxy, certificates, tmp_path):
+    """Our tickets allow none; a client that sends some all the same, since another server did, goes
+    on without."""
+    ticket, early = tmp_path / "ticket", tmp_path / "early"
+    common = ("-tls1_3", "-servername", "localhost", "-CAfile", certificates.ca)
+    s_client(proxy.tls_port, *common, "-sess_out", ticket, "-ign_eof", say="a LOGOUT\r\n")
+    assert "Max Early Data: 0" in s_client(proxy.tls_port, *common, "-sess_in", ticket, say="Q\n")
+    with s_server(certificates.server, "-tls1_3", "-early_data") as port:
+        s_client(port, *common, "-sess_out", ticket, say="Q\n")
+    early.write_text("e NOOP\r\n")
+    said = s_client(proxy.tls_port, *common, "-sess_in", ticket, "-early_data", early, "-ign_eof",
+                    say="a NOOP\r\nb LOGOUT\r\n")
+    assert "Early data was rejected" in said, said
+    assert "b OK" in said and "a OK" in said and "e OK" not in said
 
 
-def test_resumed_session_is_logged(proxy):
-    resumptions(proxy, ssl.TLSVersion.TLSv1_3, rounds=1)
-    proxy.wait_for_log("resumed=true")
+def test_compression_and_heartbeat_are_unknown(proxy):
+    assert "Compression: NONE" in s_client(proxy.tls_port, "-tls1_2", "-comp", say="Q\n")
+
+
+# --- Groups ---
+
+def test_groups_of_today(proxy):
+    for group, name in (("X25519", "X25519"), ("P-256", "P-256"), ("P-384", "P-384")):
+        assert f"Server Temp Key: {name}" in s_client(proxy.tls_port, "-groups", group, say="Q\n") \
+            .replace("ECDH, prime256v1", "P-256").replace("ECDH, secp384r1", "P-384")
+    assert "handshake failure" in s_client(proxy.tls_port, "-groups", "X448:P-521", say="Q\n")
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 5])
+def test_client_that_offers_mlkem_first(proxy, pieces):
+    """A library that does not know it takes what comes next, without another round trip. The hello
+    is of a size that comes in several segments."""
+    hello = make_hello([X25519MLKEM768, X25519, P256], [X25519MLKEM768, X25519])
+    assert answer_to(proxy.tls_port, hello, pieces) in [("hello", X25519),
+                                                        ("hello", X25519MLKEM768)]
+
+
+def test_client_that_only_has_a_share_for_mlkem(proxy):
+    assert answer_to(proxy.tls_port, make_hello([X25519MLKEM768, X25519], [X25519MLKEM768])) in [
+        ("retry", X25519), ("hello", X25519MLKEM768)]
+
+
+def test_client_that_has_a_share_for_today(proxy):
+    """The better group is worth a round trip where the library has it."""
+    assert answer_to(proxy.tls_port, make_hello([X25519MLKEM768, X25519], [X25519])) in [
+        ("hello", X25519), ("retry", X25519MLKEM768)]
+
+
+# --- ALPN ---
+
+@VERSIONS
+@pytest.mark.parametrize("offered,chosen", [(["imap"], "imap"), (["h2", "imap"], "imap"),
+                                            (["imap", "h2"], "imap"), ([], None)])
+def test_c110_alpn(proxy, versions, offered, chosen):
+    with proxy.connect(versions=versions, alpn=offered) as client:
+        assert client.tls.alpn == chosen
+
+
+@VERSIONS
+@pytest.mark.parametrize("offered", [["http/1.1"], ["h2", "http/1.1"], ["ima"], ["IMAP"],
+                                     ["imaps"], ["x" * 255]])
+@pytest.mark.parametrize("starttls", [False, True], ids=["implicit", "starttls"])
+def test_c110_alpn_without_imap(proxy, versions, offered, starttls):
+    connect = proxy.connect_starttls if starttls else proxy.connect
+    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        connect(versions=versions, alpn=offered)
+
+
+def test_alpn_switched_off(start_gatepost, fb1):
+    gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"}, tls={"alpn": False})
+    with gatepost.connect(alpn=["http/1.1"]) as client:
+        assert client.tls.alpn is None
+
+
+# --- Many ---
+
+def test_c114_random_names_cost_no_memory(proxy, certificates):
+    """Resumed sessions, too, since tickets hold what servers do not."""
+    randomness = random.Random(114)
+    contexts = [make_context(False, versions=versions) for versions in ("1.2", "1.3")]
+
+    def handshakes(count):
+        for number in range(count):
+            labels = ["".join(randomness.choices(string.ascii_lowercase + string.digits, k=size))
+                      for size in (randomness.randint(1, 60), randomness.randint(1, 60), 4)]
+            context = contexts[number % 2]
+            context.check_hostname = False
+            with Client(proxy.tls_port, False, context=context, server_name=".".join(labels)):
+                pass
+
+    handshakes(300)
+    before = proxy.resident_kib()
+    handshakes(2000)
+    assert proxy.resident_kib() - before < (16384 if is_sanitized() else 512)
+
+
+def test_handshakes_are_counted_and_logged(start_gatepost, fb1):
+    gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"})
+    for versions in ("1.2", "1.3"):
+        with gatepost.connect(versions=versions) as client:
+            client.login()
+    with pytest.raises((ssl.SSLError, Ended)):
+        gatepost.connect(alpn=["h2"])
+    gatepost.wait_for_log("handshake_failed")
+    gatepost.wait_for_log("tls=TLSv1.3 cipher=TLS_AES_")
+    gatepost.wait_for_log("tls=TLSv1.2 cipher=ECDHE-ECDSA-")
+    gatepost.wait_for_log("sni=localhost")
