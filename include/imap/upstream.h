@@ -22,7 +22,7 @@ struct upstream;
 
 /* struct upstream_identity is what ID tells a trusting backend of the client (Dovecot's keys
  * x-originating-ip, x-originating-port, x-connected-ip, x-connected-port, x-session-id). Strings
- * are borrowed, printable, without quotes. */
+ * are borrowed, printable, without quotes; what is NULL is not told, nor the port of it. */
 struct upstream_identity {
 	const char *originating_ip;
 	uint16_t originating_port;

@@ -53,17 +53,26 @@ static void append_pair(struct pairs *pairs, const char *field, const char *valu
 	buffer_done(&pair);
 }
 
+/* A port without its address says nothing. */
+static void append_port(struct pairs *pairs, const char *field, const char *ip, uint16_t port)
+{
+	char text[PORT_TEXT_SIZE];
+
+	if (ip != NULL) {
+		snprintf(text, sizeof(text), "%u", port);
+		append_pair(pairs, field, text);
+	}
+}
+
 static void append_origin(struct pairs *pairs, const struct upstream_identity *identity)
 {
-	char originating_port[PORT_TEXT_SIZE];
-	char connected_port[PORT_TEXT_SIZE];
+	const char *from = identity->originating_ip;
+	const char *to = identity->connected_ip;
 
-	snprintf(originating_port, sizeof(originating_port), "%u", identity->originating_port);
-	snprintf(connected_port, sizeof(connected_port), "%u", identity->connected_port);
-	append_pair(pairs, "x-originating-ip", identity->originating_ip);
-	append_pair(pairs, "x-originating-port", originating_port);
-	append_pair(pairs, "x-connected-ip", identity->connected_ip);
-	append_pair(pairs, "x-connected-port", connected_port);
+	append_pair(pairs, "x-originating-ip", from);
+	append_port(pairs, "x-originating-port", from, identity->originating_port);
+	append_pair(pairs, "x-connected-ip", to);
+	append_port(pairs, "x-connected-port", to, identity->connected_port);
 	append_pair(pairs, "x-session-id", identity->session_id);
 }
 

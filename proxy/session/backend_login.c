@@ -18,6 +18,7 @@ static const struct upstream_identity *describe_client(struct session *session)
 {
 	struct login *login = session->login;
 	struct preauth_identity own = preauth_identity(login->preauth);
+	bool has_ip = login->connected.family != AF_UNIX;
 
 	if (!session->backend->send_id || session->peer.family == AF_UNIX) {
 		return NULL;
@@ -28,7 +29,7 @@ static const struct upstream_identity *describe_client(struct session *session)
 	login->identity = (struct upstream_identity){
 		.originating_ip = login->originating_ip,
 		.originating_port = addr_port(&session->peer),
-		.connected_ip = login->connected_ip,
+		.connected_ip = has_ip ? login->connected_ip : NULL,
 		.connected_port = addr_port(&login->connected),
 		.session_id = own.session_id != NULL ? own.session_id : login->session_id,
 		.pairs = own.pairs,

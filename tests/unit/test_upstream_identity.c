@@ -22,7 +22,7 @@
 #define PLAIN    "G2 AUTHENTICATE PLAIN AHUxAHB3\r\n"
 
 /* How many the proxy says where only the client's address and no session is known. */
-#define OWN_PAIRS 4
+#define OWN_PAIRS 3
 
 static const struct upstream_script scripts[] = {
 	{.name = "C78 the client's pairs behind ours",
