@@ -84,14 +84,19 @@ enum stream_read_result {
 };
 
 /* stream_read reads up to `size` bytes (at most STREAM_CHUNK_MAX). One call of `readable` receives
- * from the socket at most once, so that no stream starves the others; reading on until
- * STREAM_READ_LATER is cheap and expected, stopping earlier is allowed. */
+ * from the socket at most once (twice where the stream sips), so that no stream starves the others;
+ * reading on until STREAM_READ_LATER is cheap and expected, stopping earlier is allowed. */
 enum stream_read_result stream_read(struct stream *stream, void *bytes, size_t size, size_t *count,
 				    struct error *error);
 
 /* stream_set_reading switches the `readable` events on or off (back-pressure). Bytes that TLS
  * already holds are reported too once it is on again. */
 void stream_set_reading(struct stream *stream, bool wanted);
+
+/* stream_set_sipping: under TLS no more than STREAM_SIP_MAX bytes are received beyond the record
+ * that is being read, so that hardly more is kept of what the owner does not read on for. For peers
+ * that are strangers yet; a fast peer is slower so. */
+void stream_set_sipping(struct stream *stream, bool wanted);
 
 /* stream_set_reads_out: should sending fail, `failed` is told only when the owner has read all that
  * the peer sent before, however long the owner keeps its reading off. */

@@ -18,6 +18,9 @@ struct stream;
 /* Bytes that one read delivers at most, and the size of a worker's shared buffers. */
 #define STREAM_CHUNK_MAX 65536
 
+/* Bytes of TLS that a stream which sips receives at a time, but for the rest of a record. */
+#define STREAM_SIP_MAX 2048
+
 /* struct stream_loop: only `loop` and `chunk` are for owners of streams. */
 struct stream_loop {
 	struct ev_loop *loop;

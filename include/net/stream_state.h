@@ -44,6 +44,7 @@ struct stream {
 	bool end_seen;    /* the peer's FIN was read from the socket */
 	bool reads_out;   /* see stream_set_reads_out */
 	bool end_told;    /* stream_read has told the owner of the end */
+	bool sips;        /* see stream_set_sipping */
 	bool hello_due;   /* TLS's client has not begun to speak */
 };
 

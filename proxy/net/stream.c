@@ -465,6 +465,11 @@ bool stream_has_ended(const struct stream *stream)
 	return stream->end_told;
 }
 
+void stream_set_sipping(struct stream *stream, bool wanted)
+{
+	stream->sips = wanted;
+}
+
 void stream_set_reads_out(struct stream *stream)
 {
 	stream->reads_out = true;

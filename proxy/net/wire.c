@@ -169,7 +169,8 @@ enum wire_result wire_receive(struct stream *stream, void *bytes, size_t size, s
 	if (!stream->shared->may_receive) {
 		return WIRE_LATER;
 	}
-	stream->shared->may_receive = false;
+	/* Who sips does so twice: records that are begun by all and ended by none take memory. */
+	stream->shared->may_receive = stream->sips && !stream->shared->has_received;
 	do {
 		received = recv(stream->watcher.fd, bytes, size, 0);
 	} while (received < 0 && errno == EINTR);
@@ -216,16 +217,26 @@ static size_t take_shared(struct stream_loop *shared, void *bytes, size_t size)
 	return count;
 }
 
-static enum wire_result fill_shared(struct stream *stream)
+/* A stream that sips gets the rest of the record that is asked for, and hardly more. */
+static size_t most_to_receive(const struct stream *stream, size_t wanted)
+{
+	if (!stream->sips) {
+		return STREAM_CHUNK_MAX;
+	}
+	return wanted > STREAM_SIP_MAX ? smaller(wanted, STREAM_CHUNK_MAX) : STREAM_SIP_MAX;
+}
+
+static enum wire_result fill_shared(struct stream *stream, size_t wanted)
 {
 	struct stream_loop *shared = stream->shared;
 	size_t count = 0;
+	size_t most = most_to_receive(stream, wanted);
 	enum wire_result result;
 
 	if (shared->reading != NULL) {
 		wire_hold(shared->reading);
 	}
-	result = wire_receive(stream, shared->cipher, STREAM_CHUNK_MAX, &count);
+	result = wire_receive(stream, shared->cipher, most, &count);
 	if (result == WIRE_BYTES) {
 		shared->reading = stream;
 		shared->cipher_start = 0;
@@ -243,7 +254,7 @@ enum wire_result wire_read_through(struct stream *stream, void *bytes, size_t si
 		return WIRE_BYTES;
 	}
 	if (shared->reading != stream) {
-		enum wire_result result = fill_shared(stream);
+		enum wire_result result = fill_shared(stream, size);
 
 		if (result != WIRE_BYTES) {
 			return result;

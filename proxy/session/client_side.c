@@ -45,10 +45,18 @@ static bool listens(const struct session *session)
 	return session->phase == SESSION_GREETED || session->phase == SESSION_CHALLENGED;
 }
 
+/* How much more may be kept that nobody has consumed. */
+static size_t room_for_input(const struct session *session)
+{
+	size_t kept = session->login->input.length;
+
+	return kept < SESSION_PIPELINE_MAX ? SESSION_PIPELINE_MAX - kept : 0;
+}
+
 /* Reads on unless too much is unread or unsent already. */
 static void update_reading(struct session *session)
 {
-	bool room = session->login->input.length < SESSION_PIPELINE_MAX;
+	bool room = room_for_input(session) > 0;
 
 	stream_set_reading(&session->client, room && !stream_is_congested(&session->client));
 }
@@ -224,12 +232,14 @@ static void take_input(struct session *session, const uint8_t *bytes, size_t cou
 static void on_readable(struct stream *stream)
 {
 	struct session *session = container_of(stream, struct session, client);
-	uint8_t bytes[SESSION_READ_BEFORE_LOGIN];
+	uint8_t bytes[SESSION_PIPELINE_MAX];
 	struct error error = {0};
 	size_t count = 0;
 
 	while (is_in_dialogue(session) && stream->reading) {
-		switch (stream_read(stream, bytes, sizeof(bytes), &count, &error)) {
+		size_t room = room_for_input(session);
+
+		switch (stream_read(stream, bytes, room, &count, &error)) {
 		case STREAM_READ_BYTES:
 			take_input(session, bytes, count);
 			explicit_bzero(bytes, count);

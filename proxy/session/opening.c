@@ -29,14 +29,17 @@ static void meet_client(struct session *session)
 	session->login->came_from = session->peer;
 }
 
+static uint64_t opening_deadline(const struct session *session)
+{
+	return session_after(session->set->house.config->limits.handshake_timeout_ms);
+}
+
 /* --- TLS ------------------------------------------------------------------------------------ */
 
 /* `early` has been read behind what came before TLS. */
 static void start_tls(struct session *session, const void *early, size_t length)
 {
-	const struct config_limits *limits = &session->set->house.config->limits;
-
-	session_enter(session, SESSION_HANDSHAKE, session_after(limits->handshake_timeout_ms));
+	session_enter(session, SESSION_HANDSHAKE, opening_deadline(session));
 	stream_set_events(&session->client, &handshake_events);
 	if (!stream_start_tls(&session->client, session->set->house.tls, early, length)) {
 		session_close(session, CLOSE_NO_MEMORY);
@@ -184,7 +187,7 @@ static void read_header(struct session *session)
 static void on_header_readable(struct stream *stream)
 {
 	struct session *session = container_of(stream, struct session, client);
-	uint8_t bytes[SESSION_READ_BEFORE_LOGIN];
+	uint8_t bytes[SESSION_HEADER_READ];
 	struct error error = {0};
 	size_t count = 0;
 
@@ -277,18 +280,17 @@ static void start_implicit(struct session *session, int fd)
 
 void opening_start(struct session *session, int fd)
 {
-	const struct config_limits *limits = &session->set->house.config->limits;
-	uint64_t deadline_ms = session_after(limits->handshake_timeout_ms);
-
 	if (session->listener->proxy_protocol) {
-		session_enter(session, SESSION_PROXY_HEADER, deadline_ms);
+		session_enter(session, SESSION_PROXY_HEADER, opening_deadline(session));
 		start_header(session, fd);
+		stream_set_sipping(&session->client, true);
 		return;
 	}
-	session_enter(session, SESSION_HANDSHAKE, deadline_ms);
+	session_enter(session, SESSION_HANDSHAKE, opening_deadline(session));
 	if (session->listener->tls == CONFIG_TLS_IMPLICIT) {
 		start_implicit(session, fd);
 	} else {
 		start_plain(session, fd);
 	}
+	stream_set_sipping(&session->client, true); /* relay_start ends it */
 }

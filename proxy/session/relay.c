@@ -167,6 +167,7 @@ void relay_drain(struct session *session)
 void relay_start(struct session *session)
 {
 	session_enter(session, SESSION_RELAYING, TIMEOUT_NEVER);
+	stream_set_sipping(&session->client, false);
 	stream_set_events(&session->client, &client_events);
 	stream_set_events(&session->upstream, &upstream_events);
 	stream_set_reads_out(&session->upstream);

@@ -22,10 +22,11 @@
 #include "routing/route.h"
 #include "session/session.h"
 
-/* Bytes that one event reads before login, and client bytes kept while a login is under way: what
- * comes behind it belongs to the backend. Past it reading stops (back-pressure). */
-#define SESSION_READ_BEFORE_LOGIN 2048
-#define SESSION_PIPELINE_MAX      4096
+/* Bytes that are read of a PROXY header at a time, and client bytes that are read before the login
+ * and kept while one is under way: what comes behind it belongs to the backend. Past it reading
+ * stops (back-pressure). */
+#define SESSION_HEADER_READ  2048
+#define SESSION_PIPELINE_MAX 2048
 
 /* Logins of one connection that fail for no fault of the user, as when the backend is down: so many
  * are answered at once, then one each pause, so that no client can hammer what is down already. */

@@ -284,6 +284,33 @@ static void test_fair_receiving(void **state)
 	tls_line_close(&line);
 }
 
+/* However much the peer has sent: beside a record that is not whole, or not read out, only a sip of
+ * it is kept; and a record that is there is whole within one turn. */
+static void test_sipping(void **state)
+{
+	static const size_t records[] = {500, 16384};
+
+	for (size_t i = 0; i < array_length(records); i++) {
+		struct tls_line line = {.owner.piece = 100, .owner.reads = 1, .owner.quiet = true};
+
+		tls_line_open(&line, *state, TLS1_3_VERSION, false);
+		stream_set_sipping(&line.owner.stream, true);
+		tls_peer_write(&line.peer, line_pattern, 49152, records[i]);
+		tls_line_send_all(&line);
+		while (line.owner.received.length < 49152) {
+			size_t before = line.owner.received.length;
+
+			stream_set_reading(&line.owner.stream, true);
+			stream_world_turn(line.world);
+			stream_set_reading(&line.owner.stream, false);
+			assert_true(line.owner.received.length > before);
+			assert_in_range(line.owner.stream.held_length, 0, STREAM_SIP_MAX);
+		}
+		tls_line_check_received(&line, 49152);
+		tls_line_close(&line);
+	}
+}
+
 static void test_one_byte_on_the_wire(void **state)
 {
 	struct tls_line line = {0};
@@ -565,6 +592,7 @@ int main(void)
 		TEST(test_reading_in_pieces),
 		TEST(test_reading_held_bytes),
 		TEST(test_fair_receiving),
+		TEST(test_sipping),
 		TEST(test_one_byte_on_the_wire),
 		TEST(test_key_updates),
 		TEST(test_much_both_ways),
