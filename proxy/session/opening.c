@@ -29,9 +29,13 @@ static void meet_client(struct session *session)
 	session->login->came_from = session->peer;
 }
 
+/* The time for PROXY header and TLS is part of the time for the login. */
 static uint64_t opening_deadline(const struct session *session)
 {
-	return session_after(session->set->house.config->limits.handshake_timeout_ms);
+	uint64_t step_ms = session_after(session->set->house.config->limits.handshake_timeout_ms);
+	uint64_t login_ms = session_login_deadline(session);
+
+	return step_ms < login_ms ? step_ms : login_ms;
 }
 
 /* --- TLS ------------------------------------------------------------------------------------ */
