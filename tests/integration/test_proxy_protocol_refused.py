@@ -4,7 +4,6 @@ no answer, no backend, one reason (C27)."""
 
 import contextlib
 import socket
-import ssl
 import struct
 import time
 
@@ -12,7 +11,7 @@ import pytest
 
 import proxy_protocol as pp
 from client import FIN, RESET, Client, Ended, make_context
-from tls_pipe import TlsPipe
+from tls_pipe import client_hello
 
 CLIENT, FRONT = ("192.0.2.7", 4007), ("198.51.100.2", 993)
 STRANGER = "127.0.0.9"
@@ -28,13 +27,6 @@ def balanced(start_shared_gatepost, fb1):
                  for name, options in KINDS.items()}
     return start_shared_gatepost({"FB1": fb1.address}, {"u1": "FB1"}, listeners=listeners,
                                  limits={"handshake_timeout": "700ms"})
-
-
-def client_hello():
-    taken = []
-    with contextlib.suppress(ssl.SSLError, Ended):
-        TlsPipe(make_context(False), taken.append, lambda: b"", server_name="localhost")
-    return taken[0]
 
 
 def assert_closed_without_a_word(client):
@@ -62,7 +54,7 @@ def assert_refused(gatepost, listener, data, **options):
                                   b"PROXX", b" PROXY TCP4", None],
                          ids=["IMAP", "HTTP", "nearly v2", "nearly v1", "space", "hello"])
 def test_connection_without_a_header(balanced, fb1, listener, data):
-    assert_refused(balanced, listener, client_hello() if data is None else data)
+    assert_refused(balanced, listener, client_hello(make_context(False), None) if data is None else data)
     assert not fb1.connections
 
 
@@ -204,7 +196,7 @@ def test_c27_header_where_none_is_wanted(proxy, fb1, listener, header):
 def test_c27_header_before_tls(proxy, fb1, header):
     with Client(proxy.tls_port, first=header) as client:
         with contextlib.suppress(OSError):
-            client.send_raw(client_hello())
+            client.send_raw(client_hello(make_context(False), None))
         data, how = client.read_to_end()
         assert data == b"" or data[0] == 21 and len(data) <= 7, data
         assert how in (FIN, RESET)

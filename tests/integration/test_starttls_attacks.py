@@ -13,7 +13,7 @@ import pytest
 from client import Client, Ended, make_context, statuses
 from proxy import is_sanitized
 from servers import wait_until
-from tls_pipe import TlsPipe
+from tls_pipe import TlsPipe, client_hello
 
 ALERT, HANDSHAKE, HEADER = 21, 22, 5
 
@@ -43,19 +43,6 @@ class Flight:
                 raise Cut
             self.socket.sendall(record)
             self.left -= 1
-
-
-def client_hello(ca):
-    """Some first record of a handshake."""
-    sent = []
-
-    def take(data):
-        sent.append(data)
-        raise Cut
-
-    with contextlib.suppress(Cut):
-        TlsPipe(make_context(ca), take, lambda: b"", server_name="localhost")
-    return sent[0]
 
 
 def read_raw(client, seconds=5):
@@ -90,7 +77,7 @@ def test_c66_command_injection(proxy, clear, directory, fb1, injection, segments
     for piece in [b"a STARTTLS\r\n" + injection] if segments == 1 else [b"a STARTTLS\r\n", injection]:
         clear.send(piece)
     with contextlib.suppress(OSError):
-        clear.send(client_hello(proxy.ca))
+        clear.send(client_hello(make_context(proxy.ca)))
     reply = clear.read_line()
     assert reply.startswith(b"a OK ")
     assert_only_tls(read_raw(clear), {ALERT})
@@ -217,7 +204,7 @@ KINDS = ["implicit", "starttls"]
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("said", ["nothing", "half a hello", "hello"])
 def test_c71_stalled_handshake(impatient, kind, said):
-    hello = client_hello(impatient.ca)
+    hello = client_hello(make_context(impatient.ca))
     with open_for_handshake(impatient, kind) as client:
         started = time.monotonic()
         client.send({"nothing": b"", "half a hello": hello[:100], "hello": hello}[said])
@@ -230,7 +217,7 @@ def test_c71_stalled_handshake(impatient, kind, said):
 @pytest.mark.parametrize("kind", KINDS)
 def test_c71_handshake_that_drips_is_not_patient(impatient, kind):
     """A byte now and then does not extend the time."""
-    hello = client_hello(impatient.ca)
+    hello = client_hello(make_context(impatient.ca))
     with open_for_handshake(impatient, kind) as client:
         started = time.monotonic()
         with contextlib.suppress(OSError):

@@ -24,6 +24,17 @@ def limit_versions(context, versions):
         context.minimum_version = context.maximum_version = VERSIONS[versions]
 
 
+def client_hello(context, server_name="localhost"):
+    """The first bytes of a client that will not hear the answer."""
+    outgoing = ssl.MemoryBIO()
+    tls = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=server_name)
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return outgoing.read()
+
+
 class TlsPipe:
     """One side of a TLS connection. `send` and `receive` are for the handshake: the one gets bytes,
     the other gives some, b"" at the end."""
