@@ -30,9 +30,11 @@ enum proxy_header_verdict {
 };
 
 /* struct proxy_header is what it says. `local` (LOCAL, or UNKNOWN, or an address family that is
- * none of ours): nobody is at the other end but the sender itself; the addresses are then zero. */
+ * none of ours): nobody is at the other end but the sender itself; the addresses are then zero.
+ * `unnamed`: somebody is, but the header does not say who (all of those but LOCAL). */
 struct proxy_header {
 	bool local;
+	bool unnamed;
 	struct addr source;      /* the client */
 	struct addr destination; /* where the client connected to */
 	bool tls;                /* PP2_TYPE_SSL: the client speaks TLS to the sender */

@@ -106,6 +106,7 @@ static enum proxy_header_verdict read_v1_line(struct proxy_header *header,
 		size_t name = strlen("UNKNOWN");
 
 		header->local = true;
+		header->unnamed = true;
 		return line.length == name || line.bytes[name] == ' '
 			       ? PROXY_HEADER_DONE
 			       : proxy_header_refuse(why,

@@ -220,6 +220,7 @@ static enum proxy_header_verdict read_v2_proxy(struct proxy_header *header,
 		read_v2_addresses(header, rest.bytes, family == FAMILY_INET ? AF_INET : AF_INET6);
 	} else {
 		header->local = true;
+		header->unnamed = true;
 	}
 	rest.bytes += address_sizes[family];
 	rest.length -= address_sizes[family];

@@ -22,10 +22,11 @@ static bool is_trusted(const struct session *session)
 	return cidr_contains(trusted->networks, trusted->count, &session->peer);
 }
 
-/* The peer is the one that connected, or of whom the PROXY header speaks. */
+/* The peer is the one that connected, or of whom the PROXY header speaks. Whom it does not name may
+ * be anybody, although the address is that of the sender. */
 static void meet_client(struct session *session)
 {
-	session->login->trusted = is_trusted(session);
+	session->login->trusted = is_trusted(session) && !session->login->unnamed;
 	session->login->came_from = session->peer;
 }
 
@@ -154,6 +155,7 @@ void opening_expired(struct session *session)
 
 static void take_header(struct session *session, const struct proxy_header *header)
 {
+	session->login->unnamed = header->unnamed;
 	if (header->local) {
 		return; /* the sender speaks for itself */
 	}

@@ -98,6 +98,18 @@ def test_balancer_that_speaks_for_itself(balanced, fb1, listener, header):
     assert told["x-connected-port"] == str(balanced.ports[listener])
 
 
+@pytest.mark.parametrize("header, believed", [
+    (pp.local(), True), (b"PROXY UNKNOWN\r\n", False), (pp.raw_version2(family=0), False),
+    (pp.raw_version2(bytes(216), family=0x31), False)], ids=["LOCAL", "UNKNOWN", "UNSPEC", "unix"])
+def test_claims_of_whom_no_header_names(balanced, fb1, header, believed):
+    """The balancer is in `trusted`, but who knows whose connection it passes on."""
+    with connect(balanced, "plain", header) as client:
+        client.exchange(b'i ID ("x-originating-ip" "192.0.2.66")\r\n')
+        client.login()
+    told = fb1.connections[0].ids[0]["x-originating-ip"]
+    assert told == ("192.0.2.66" if believed else "127.0.0.1")
+
+
 def test_health_check_that_leaves_at_once(balanced):
     """LOCAL and the end: the balancer looks whether somebody listens."""
     with Client(balanced.ports["plain"], first=pp.local()) as client:

@@ -135,6 +135,7 @@ static void test_v1(void **state)
 		check_addr(name, &header.source, v1_good[i].source);
 		check_addr(name, &header.destination, v1_good[i].destination);
 		assert_int_equal(header.local, strcmp(v1_good[i].source, "none") == 0);
+		assert_int_equal(header.unnamed, header.local);
 		assert_false(header.tls);
 		assert_string_equal(header.authority, "");
 		buffer_done(&bytes);
@@ -313,6 +314,7 @@ static void test_v2(void **state)
 		check_addr(name, &header.source, v2_good[i].source);
 		check_addr(name, &header.destination, v2_good[i].destination);
 		assert_int_equal(header.local, strcmp(v2_good[i].source, "none") == 0);
+		assert_int_equal(header.unnamed, header.local && v2_good[i].fixed[0] != '\x20');
 		if (header.tls != v2_good[i].tls) {
 			fail_msg("%s: tls", name);
 		}
@@ -331,7 +333,7 @@ static void test_v2_unix(void **state)
 	memcpy(block + 216, SSL_CLIENT, sizeof(SSL_CLIENT) - 1);
 	build_v2(&bytes, "\x21\x31", block, sizeof(block));
 	read_whole(&header, "unix", &bytes);
-	assert_true(header.local);
+	assert_true(header.local && header.unnamed);
 	assert_true(header.tls);
 	check_addr("unix", &header.source, "none");
 	buffer_done(&bytes);
