@@ -4,8 +4,6 @@
  */
 #include "probe_internal.h"
 
-#include <string.h>
-
 #include "core/metrics.h"
 #include "imap/upstream.h"
 #include "net/proxy_header.h"
@@ -22,7 +20,7 @@ static const struct stream_events stream_events;
 void probe_stop(struct probe *probe)
 {
 	stream_close(&probe->stream);
-	resolver_cancel(&probe->name);
+	dial_cancel(&probe->dial);
 	timeout_remove(&probe->timer);
 	upstream_free(probe->upstream);
 	probe->upstream = NULL;
@@ -60,72 +58,42 @@ static void set_connect_timer(struct probe *probe)
 	set_timer(probe, step_ms < probe->deadline_ms ? step_ms : probe->deadline_ms);
 }
 
-static bool connect_to(struct probe *probe, const struct stream_target *target)
+static struct probe *probe_of_dial(struct dial *dial)
 {
-	set_connect_timer(probe);
-	return stream_connect(&probe->stream, probe->house.shared, target, &stream_events,
-			      &probe->why);
+	return container_of(dial, struct probe, dial);
 }
 
-/* Tries the next address; when none is left, the probe fails for the reason of the last. */
-static void connect_next(struct probe *probe)
+static void on_trying(struct dial *dial)
 {
-	struct error why;
-
-	while (probe->address_next < probe->address_count) {
-		struct stream_target target = {.address = &probe->addresses[probe->address_next]};
-
-		probe->address_next++;
-		if (connect_to(probe, &target)) {
-			return;
-		}
-	}
-	why = probe->why;
-	error_prefix(&why, "cannot connect");
-	finish(probe, &why);
+	set_connect_timer(probe_of_dial(dial));
 }
 
-static void on_resolved(struct resolver_query *query, const struct addr *addresses, size_t count,
-			const char *why)
+static void on_unreachable(struct dial *dial, const struct error *why)
 {
-	struct probe *probe = container_of(query, struct probe, name);
-
-	if (count == 0) {
-		fail(probe, why);
-		return;
-	}
-	probe->address_count = count < RESOLVER_ADDRESSES_MAX ? count : RESOLVER_ADDRESSES_MAX;
-	memcpy(probe->addresses, addresses, probe->address_count * sizeof(addresses[0]));
-	connect_next(probe);
+	finish(probe_of_dial(dial), why);
 }
+
+static const struct dial_events dial_events = {
+	.trying = on_trying,
+	.failed = on_unreachable,
+};
 
 void probe_begin(struct probe *probe, struct backend *backend)
 {
-	const struct endpoint *address = &backend->address;
+	struct dial_settings settings = {
+		.shared = probe->house.shared,
+		.resolver = probe->house.resolver,
+		.stream = &probe->stream,
+		.stream_events = &stream_events,
+		.events = &dial_events,
+	};
 
 	invariant(probe->phase == PROBE_IDLE);
 	probe->phase = PROBE_CONNECTING;
 	probe->backend = backend;
-	probe->address_next = 0;
-	probe->address_count = 0;
 	probe->deadline_ms =
 		timeouts_now_ms() + backend->connect_timeout_ms + backend->login_timeout_ms;
-	switch (address->kind) {
-	case ENDPOINT_IP:
-		probe->addresses[0] = address->ip;
-		probe->address_count = 1;
-		connect_next(probe);
-		break;
-	case ENDPOINT_UNIX:
-		if (!connect_to(probe, &(struct stream_target){.path = address->name})) {
-			connect_next(probe); /* there is none: fails for the reason at hand */
-		}
-		break;
-	default:
-		set_connect_timer(probe);
-		resolver_ask(probe->house.resolver, &probe->name, address->name, address->port,
-			     on_resolved);
-	}
+	dial_begin(&probe->dial, &settings, &backend->address);
 }
 
 /* --- Asking --------------------------------------------------------------------------------- */
@@ -326,9 +294,7 @@ static void on_failed(struct stream *stream, const struct error *why)
 
 	switch (probe->phase) {
 	case PROBE_CONNECTING:
-		stream_close(stream);
-		probe->why = told;
-		connect_next(probe);
+		dial_next(&probe->dial, &told);
 		break;
 	case PROBE_SECURING:
 		metrics_count(probe->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
@@ -346,19 +312,26 @@ static const struct stream_events stream_events = {
 	.failed = on_failed,
 };
 
+static void on_connect_timeout(struct probe *probe)
+{
+	struct error why = {0};
+
+	error_set(&why, "no answer in time");
+	if (timeouts_now_ms() < probe->deadline_ms) {
+		dial_next(&probe->dial, &why);
+	} else {
+		error_prefix(&why, "cannot connect");
+		finish(probe, &why);
+	}
+}
+
 static void on_timer(struct timeout *timer)
 {
 	struct probe *probe = container_of(timer, struct probe, timer);
 
 	switch (probe->phase) {
 	case PROBE_CONNECTING:
-		stream_close(&probe->stream);
-		resolver_cancel(&probe->name);
-		error_set(&probe->why, "no answer in time");
-		if (timeouts_now_ms() >= probe->deadline_ms) {
-			probe->address_next = probe->address_count;
-		}
-		connect_next(probe);
+		on_connect_timeout(probe);
 		break;
 	case PROBE_LEAVING:
 		finish(probe, NULL);

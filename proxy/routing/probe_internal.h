@@ -9,10 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/addr.h"
 #include "base/buffer.h"
 #include "base/error.h"
-#include "net/resolver.h"
+#include "net/dial.h"
 #include "net/stream.h"
 #include "net/timeouts.h"
 
@@ -55,16 +54,12 @@ struct probe {
 	const struct probe_events *events;
 	struct backend *backend; /* borrowed while not idle */
 	enum probe_phase phase;
-	struct resolver_query name;
-	struct addr addresses[RESOLVER_ADDRESSES_MAX];
-	size_t address_count;
-	size_t address_next;
+	struct dial dial;
 	struct upstream *upstream; /* from the first greeting on */
 	struct buffer input;
 	struct timeout_list timers;
 	struct timeout timer;
 	uint64_t deadline_ms; /* of the whole */
-	struct error why;     /* of the last address that could not be reached */
 };
 
 void probe_init(struct probe *probe, const struct probe_house *house,

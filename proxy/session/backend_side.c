@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The way to the backend: what the login is presented as there, names to addresses, addresses in
- * turn, the PROXY header, and TLS. What is said then is in backend_login.c.
+ * The way to the backend: what the login is presented as there, the connection, the PROXY header,
+ * and TLS. What is said then is in backend_login.c.
  */
-#include <string.h>
-
 #include "core/metrics.h"
 #include "imap/presentation.h"
 #include "net/proxy_header.h"
@@ -34,95 +32,57 @@ uint64_t backend_side_deadline(const struct session *session, uint64_t milliseco
 
 /* --- Connecting ----------------------------------------------------------------------------- */
 
-static bool begin_connect(struct session *session, const struct stream_target *target)
+static struct session *session_of(struct dial *dial)
 {
+	return container_of(dial, struct login, dial)->session;
+}
+
+static void on_trying(struct dial *dial)
+{
+	struct session *session = session_of(dial);
+
 	session_enter(session, SESSION_CONNECTING,
 		      backend_side_deadline(session, session->backend->connect_timeout_ms));
-	return stream_connect(&session->upstream, session->set->house.shared, target,
-			      &backend_side_events, &session->login->last_failure);
 }
 
-/* Tries the next address; when none is left, the login fails for the reason of the last. */
-static void connect_next(struct session *session)
+static void on_unreachable(struct dial *dial, const struct error *why)
 {
-	struct login *login = session->login;
-	struct error why;
-
-	while (login->address_next < login->address_count) {
-		struct stream_target target = {.address = &login->addresses[login->address_next]};
-
-		login->address_next++;
-		if (begin_connect(session, &target)) {
-			return;
-		}
-	}
-	why = login->last_failure;
-	error_prefix(&why, "cannot connect");
-	fail(session, why.text);
+	fail(session_of(dial), why->text);
 }
+
+static const struct dial_events dial_events = {
+	.trying = on_trying,
+	.failed = on_unreachable,
+};
 
 static bool is_our_own_path(const struct session *session, const struct endpoint *endpoint)
 {
 	const struct config *config = session->set->house.config;
 
 	for (size_t i = 0; i < config->listener_count; i++) {
-		if (endpoint_equal(&config->listeners[i].address, endpoint)) {
+		if (endpoint->kind == ENDPOINT_UNIX &&
+		    endpoint_equal(&config->listeners[i].address, endpoint)) {
 			return true;
 		}
 	}
 	return false;
 }
 
-static void connect_path(struct session *session, const struct endpoint *endpoint)
+static void reach(struct session *session)
 {
-	struct stream_target target = {.path = endpoint->name};
+	struct dial_settings settings = {
+		.shared = session->set->house.shared,
+		.resolver = session->set->house.resolver,
+		.stream = &session->upstream,
+		.stream_events = &backend_side_events,
+		.events = &dial_events,
+	};
 
-	if (is_our_own_path(session, endpoint)) {
+	if (is_our_own_path(session, &session->backend->address)) {
 		fail_loop(session);
-	} else if (!begin_connect(session, &target)) {
-		connect_next(session); /* there is none: fails for the reason at hand */
-	}
-}
-
-static void on_resolved(struct resolver_query *query, const struct addr *addresses, size_t count,
-			const char *why)
-{
-	struct login *login = container_of(query, struct login, resolve);
-
-	if (count == 0) {
-		fail(login->session, why);
 		return;
 	}
-	login->address_count = count < RESOLVER_ADDRESSES_MAX ? count : RESOLVER_ADDRESSES_MAX;
-	memcpy(login->addresses, addresses, login->address_count * sizeof(addresses[0]));
-	connect_next(login->session);
-}
-
-static void find(struct session *session)
-{
-	struct login *login = session->login;
-	const struct endpoint *endpoint = &session->backend->address;
-
-	login->address_next = 0;
-	login->address_count = 0;
-	switch (endpoint->kind) {
-	case ENDPOINT_IP:
-		login->addresses[0] = endpoint->ip;
-		login->address_count = 1;
-		connect_next(session);
-		break;
-	case ENDPOINT_NAME:
-		session_enter(session, SESSION_CONNECTING,
-			      backend_side_deadline(session, session->backend->connect_timeout_ms));
-		resolver_ask(session->set->house.resolver, &login->resolve, endpoint->name,
-			     endpoint->port, on_resolved);
-		break;
-	case ENDPOINT_UNIX:
-		connect_path(session, endpoint);
-		break;
-	case ENDPOINT_NONE:
-		invariant(!"a backend without an address");
-	}
+	dial_begin(&session->login->dial, &settings, &session->backend->address);
 }
 
 void backend_side_enter(struct session *session, struct backend *backend)
@@ -141,7 +101,7 @@ void backend_side_enter(struct session *session, struct backend *backend)
 				  &presentation);
 	switch (fault) {
 	case PRESENTATION_FINE:
-		find(session);
+		reach(session);
 		break;
 	case PRESENTATION_NO_MEMORY:
 		session_close(session, CLOSE_NO_MEMORY);
@@ -164,10 +124,10 @@ void backend_side_expired(struct session *session)
 		metrics_count(session->set->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
 	}
 	if (is_on_the_way(session)) {
-		stream_close(&session->upstream);
-		resolver_cancel(&session->login->resolve);
-		error_set(&session->login->last_failure, "no answer in time");
-		connect_next(session);
+		struct error why = {0};
+
+		error_set(&why, "no answer in time");
+		dial_next(&session->login->dial, &why);
 	} else if (session->phase == SESSION_SECURING) {
 		fail(session, "no TLS in time");
 	} else if (session->phase == SESSION_GREETING) {
@@ -294,16 +254,10 @@ static void connect_again(struct session *session)
 {
 	struct login *login = session->login;
 
-	stream_close(&session->upstream);
 	upstream_free(login->upstream);
 	login->upstream = NULL;
 	buffer_truncate(&login->backend_input, 0);
-	if (login->address_next > 0) {
-		login->address_next--;
-		connect_next(session);
-	} else {
-		connect_path(session, &session->backend->address);
-	}
+	dial_again(&login->dial);
 }
 
 static void on_failed(struct stream *stream, const struct error *why)
@@ -311,15 +265,13 @@ static void on_failed(struct stream *stream, const struct error *why)
 	struct session *session = container_of(stream, struct session, upstream);
 	bool handshake = session->phase == SESSION_SECURING;
 
-	session->login->last_failure = *why;
 	if (handshake) {
 		metrics_count(session->set->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
 	}
 	if (handshake && stream_tls_offered(stream)) {
 		connect_again(session);
 	} else if (is_on_the_way(session)) {
-		stream_close(stream);
-		connect_next(session);
+		dial_next(&session->login->dial, why);
 	} else {
 		fail(session, why->text);
 	}

@@ -121,7 +121,7 @@ static void stop_login(struct login *login)
 		return;
 	}
 	route_cancel(&login->route);
-	resolver_cancel(&login->resolve);
+	dial_cancel(&login->dial);
 	upstream_free(login->upstream);
 	login->upstream = NULL;
 	credentials_done(&login->presented);

@@ -17,7 +17,7 @@
 #include "imap/credentials.h"
 #include "imap/refusal.h"
 #include "imap/upstream.h"
-#include "net/resolver.h"
+#include "net/dial.h"
 #include "net/stream.h"
 #include "routing/route.h"
 #include "session/session.h"
@@ -61,11 +61,7 @@ struct login {
 	struct route_query route;
 	char *mailbox; /* the user's name there, where the route gives one */
 	struct credentials presented;
-	struct resolver_query resolve;
-	struct addr addresses[RESOLVER_ADDRESSES_MAX]; /* the backend's, in order of trying */
-	size_t address_count;
-	size_t address_next;
-	struct error last_failure; /* why the last address of the backend failed */
+	struct dial dial;
 
 	/* The dialogue there. */
 	struct upstream *upstream;
