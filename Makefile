@@ -66,7 +66,7 @@ REPLAYS      := $(patsubst %,$(BUILD)/replay/%,$(FUZZERS))
 BENCH_TOOLS  := $(BUILD)/bench/imapload $(BUILD)/bench/plain_backend
 
 .DEFAULT_GOAL := all
-.PHONY: all help run test programs unit replay integration check lint fuzz bench clean install-deps
+.PHONY: all help run test programs unit replay integration scan check lint fuzz bench clean install-deps
 .SECONDARY:
 
 all: $(GATEPOST) ## build gatepost (VARIANT=release|debug|asan|tsan)
@@ -96,6 +96,10 @@ replay: $(REPLAYS) ## every fuzz corpus once
 
 integration: $(GATEPOST) ## gatepost with real Redis, Dovecot and clients
 	@GATEPOST="$(abspath $(GATEPOST))" $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration
+
+scan: $(GATEPOST) ## what testssl.sh has to say of TLS, all of it (minutes)
+	@SCAN=1 GATEPOST="$(abspath $(GATEPOST))" $(PYTHON) -m pytest -q -p no:cacheprovider \
+		tests/integration/test_tls_scanners.py
 
 check: ## what a change must pass: lint, and every test under ASan and UBSan
 	@deploy/install-deps.sh --check

@@ -92,7 +92,7 @@ class Certificates:
     @functools.cached_property
     def other_key(self):
         """A key that fits no certificate."""
-        self._openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "other.key")
+        self.openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "other.key")
         return self.folder / "other.key"
 
     # --- for backends ---
@@ -132,14 +132,14 @@ class Certificates:
 
     @functools.lru_cache(maxsize=None)
     def _ocsp_responses(self, pair, status):
-        shown = self._openssl("x509", "-in", pair.chain, "-noout", "-serial").decode()
+        shown = self.openssl("x509", "-in", pair.chain, "-noout", "-serial").decode()
         serial = shown.strip().partition("=")[2]
         state = {"good": "V\t391231235959Z\t",
                  "revoked": "R\t391231235959Z\t200101000000Z"}[status]
         index = self.folder / f"{pair.chain.stem}-{status}.index"
         index.write_text(f"{state}\t{serial}\tunknown\t/CN=gatepost test\n")
         response = index.with_suffix(".der")
-        self._openssl("ocsp", "-index", index, "-CA", "ca.pem", "-issuer", "ca.pem", "-cert",
+        self.openssl("ocsp", "-index", index, "-CA", "ca.pem", "-issuer", "ca.pem", "-cert",
                       pair.chain, "-rsigner", "ca.pem", "-rkey", "ca.key", "-ndays", "7",
                       "-no_nonce", "-respout", response)
         return response
@@ -167,7 +167,7 @@ class Certificates:
         pair = Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
         names = ["-addext", "subjectAltName=" + ",".join(alternatives)] if alternatives else []
         signed = ["-CA", f"{authority}.pem", "-CAkey", f"{authority}.key"] if authority else []
-        self._openssl("req", "-x509", "-config", "openssl.cnf", "-nodes", *key, *names, *signed,
+        self.openssl("req", "-x509", "-config", "openssl.cnf", "-nodes", *key, *names, *signed,
                       "-addext", "basicConstraints=CA:FALSE",
                       "-addext", f"extendedKeyUsage={usage}", "-subj", subject, "-days", "30",
                       "-keyout", pair.key, "-out", pair.chain)
@@ -176,21 +176,21 @@ class Certificates:
     def make_expired(self, name, alternatives):
         """One by the authority that was over yesterday, and is for no use in particular."""
         pair = Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
-        self._openssl("req", "-config", "openssl.cnf", "-nodes", *EC, "-subj", "/CN=gatepost test",
+        self.openssl("req", "-config", "openssl.cnf", "-nodes", *EC, "-subj", "/CN=gatepost test",
                       "-addext", "subjectAltName=" + ",".join(alternatives),
                       "-keyout", pair.key, "-out", f"{name}.csr")
         (self.folder / f"{name}.db").write_text("")
         (self.folder / f"{name}.cnf").write_text(
             f"[ca]\ndefault_ca=d\n[d]\ndatabase={name}.db\nrand_serial=yes\ndefault_md=sha256\n"
             "policy=p\ncopy_extensions=copy\nnew_certs_dir=.\n[p]\ncommonName=supplied\n")
-        self._openssl("ca", "-batch", "-notext", "-config", f"{name}.cnf", "-cert", "ca.pem",
+        self.openssl("ca", "-batch", "-notext", "-config", f"{name}.cnf", "-cert", "ca.pem",
                       "-keyfile", "ca.key", "-in", f"{name}.csr", "-out", pair.chain,
                       "-startdate", "20200101000000Z", "-enddate", "20200201000000Z")
         return pair
 
     def _authority(self, name):
         (self.folder / "openssl.cnf").write_text("[req]\ndistinguished_name = dn\n[dn]\n")
-        self._openssl("req", "-x509", "-config", "openssl.cnf", "-nodes", *EC, "-days", "30",
+        self.openssl("req", "-x509", "-config", "openssl.cnf", "-nodes", *EC, "-days", "30",
                       "-subj", f"/CN=gatepost test {name}",
                       "-addext", "basicConstraints=critical,CA:TRUE",
                       "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature",
@@ -198,7 +198,7 @@ class Certificates:
                       "-keyout", f"{name}.key", "-out", f"{name}.pem")
         return self.folder / f"{name}.pem"
 
-    def _openssl(self, *arguments):
+    def openssl(self, *arguments):
         done = subprocess.run(["openssl", *map(str, arguments)], cwd=self.folder, check=False,
                               capture_output=True)
         assert done.returncode == 0, (arguments, done.stderr)

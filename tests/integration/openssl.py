@@ -18,11 +18,11 @@ def s_client(port, *options, say="", seconds=10):
 
 @contextlib.contextmanager
 def s_server(pair, *options):
-    """A server of its own; its port."""
+    """A server that ends when it is told CLOSE; its port."""
     port = free_port()
     process = subprocess.Popen(
         ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", pair.chain, "-key",
-         pair.key, "-quiet", *options], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+         pair.key, "-rev", *options], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: accepts(port), what="s_server")

@@ -114,8 +114,8 @@ def test_c112_early_data_is_refused(proxy, certificates, tmp_path):
     common = ("-tls1_3", "-servername", "localhost", "-CAfile", certificates.ca)
     s_client(proxy.tls_port, *common, "-sess_out", ticket, "-ign_eof", say="a LOGOUT\r\n")
     assert "Max Early Data: 0" in s_client(proxy.tls_port, *common, "-sess_in", ticket, say="Q\n")
-    with s_server(certificates.server, "-tls1_3", "-early_data") as port:
-        s_client(port, *common, "-sess_out", ticket, say="Q\n")
+    with s_server(certificates.server, "-tls1_3", "-max_early_data", "16384") as port:
+        s_client(port, *common, "-sess_out", ticket, "-ign_eof", say="CLOSE\n")
     early.write_text("e NOOP\r\n")
     said = s_client(proxy.tls_port, *common, "-sess_in", ticket, "-early_data", early, "-ign_eof",
                     say="a NOOP\r\nb LOGOUT\r\n")

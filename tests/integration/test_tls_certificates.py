@@ -118,7 +118,11 @@ def staple(start_gatepost, fb1, certificates, tmp_path):
         gatepost = start_gatepost({"FB1": fb1.address}, {"u1": "FB1"}, **{
             "tls.certificate": [certificate_table(certificates.server, ocsp=str(path)),
                                 certificate_table(certificates.several)]})
-        return gatepost, lambda *options: s_client(gatepost.tls_port, "-status", *options, say="Q\n")
+
+        def told(*options):
+            return s_client(gatepost.tls_port, "-status", *options, say="Q\n")
+
+        return gatepost, told
 
     return start
 
