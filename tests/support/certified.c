@@ -12,24 +12,65 @@
 #include <cmocka.h>
 
 #include <openssl/bn.h>
+#include <openssl/cipher.h>
+#include <openssl/curve25519.h>
+#include <openssl/digest.h>
 #include <openssl/ec.h>
 #include <openssl/ec_key.h>
 #include <openssl/evp.h>
 #include <openssl/nid.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
 #include "base/addr.h"
 
-static EVP_PKEY *make_key(void)
+static void make_rsa(EVP_PKEY *key)
 {
-	EVP_PKEY *key = EVP_PKEY_new();
-	EC_KEY *pair = EC_KEY_new_by_curve_name(NID_X9_62_prime256v1);
+	RSA *pair = RSA_new();
+	BIGNUM *exponent = BN_new();
+
+	assert_true(BN_set_word(exponent, RSA_F4));
+	assert_true(RSA_generate_key_ex(pair, 2048, exponent, NULL));
+	assert_true(EVP_PKEY_assign_RSA(key, pair));
+	BN_free(exponent);
+}
+
+static void make_ec(EVP_PKEY *key, int curve)
+{
+	EC_KEY *pair = EC_KEY_new_by_curve_name(curve);
 
 	assert_true(EC_KEY_generate_key(pair));
 	assert_true(EVP_PKEY_assign_EC_KEY(key, pair));
+}
+
+static EVP_PKEY *make_key(enum certified_key kind)
+{
+	static const int curves[] = {
+		[CERTIFIED_P256] = NID_X9_62_prime256v1,
+		[CERTIFIED_P384] = NID_secp384r1,
+		[CERTIFIED_P521] = NID_secp521r1,
+		[CERTIFIED_P224] = NID_secp224r1,
+	};
+	EVP_PKEY *key;
+
+	if (kind == CERTIFIED_ED25519) {
+		uint8_t public[32];
+		uint8_t private[64];
+
+		ED25519_keypair(public, private);
+		key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, private, 32);
+		assert_non_null(key);
+		return key;
+	}
+	key = EVP_PKEY_new();
+	if (kind == CERTIFIED_RSA) {
+		make_rsa(key);
+	} else {
+		make_ec(key, curves[kind]);
+	}
 	return key;
 }
 
@@ -90,6 +131,11 @@ static void add_purpose(X509 *certificate, const struct certified_wish *wish)
 	BASIC_CONSTRAINTS_free(constraints);
 	if (wish->for_clients) {
 		assert_true(sk_ASN1_OBJECT_push(usage, OBJ_nid2obj(NID_client_auth)));
+	}
+	if (wish->for_servers) {
+		assert_true(sk_ASN1_OBJECT_push(usage, OBJ_nid2obj(NID_server_auth)));
+	}
+	if (sk_ASN1_OBJECT_num(usage) > 0) {
 		assert_true(X509_add1_ext_i2d(certificate, NID_ext_key_usage, usage, 0, 0));
 	}
 	sk_ASN1_OBJECT_free(usage);
@@ -100,11 +146,13 @@ void certified_make(struct certified *certified, const struct certified_wish *wi
 	static long serial = 1;
 	const struct certified *issuer = wish->issuer != NULL ? wish->issuer : certified;
 	X509 *certificate = X509_new();
+	const EVP_MD *digest;
 
-	certified->key = make_key();
+	certified->key = make_key(wish->key);
 	certified->certificate = certificate;
 	X509_set_version(certificate, X509_VERSION_3);
-	ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial++);
+	ASN1_INTEGER_set(X509_get_serialNumber(certificate),
+			 wish->serial != 0 ? wish->serial : serial++);
 	X509_gmtime_adj(X509_get_notBefore(certificate), wish->begins != 0 ? wish->begins : -3600);
 	X509_gmtime_adj(X509_get_notAfter(certificate), wish->ends != 0 ? wish->ends : 3600);
 	if (wish->common_name != NULL) {
@@ -117,7 +165,8 @@ void certified_make(struct certified *certified, const struct certified_wish *wi
 	add_purpose(certificate, wish);
 	assert_true(X509_set_issuer_name(certificate, X509_get_subject_name(issuer->certificate)));
 	assert_true(X509_set_pubkey(certificate, certified->key));
-	assert_true(X509_sign(certificate, issuer->key, EVP_sha256()) > 0);
+	digest = EVP_PKEY_id(issuer->key) == EVP_PKEY_ED25519 ? NULL : EVP_sha256();
+	assert_true(X509_sign(certificate, issuer->key, digest) > 0);
 }
 
 void certified_done(struct certified *certified)
@@ -140,13 +189,24 @@ void certified_write(const struct certified *certified, const struct certified *
 	fclose(file);
 }
 
-void certified_write_key(const struct certified *certified, const char *path)
+static void write_key(const struct certified *certified, const char *path, const EVP_CIPHER *cipher)
 {
 	FILE *file = fopen(path, "w");
 
 	assert_non_null(file);
-	assert_true(PEM_write_PrivateKey(file, certified->key, NULL, NULL, 0, NULL, NULL));
+	assert_true(PEM_write_PrivateKey(file, certified->key, cipher, (uint8_t *)"secret",
+					 cipher != NULL ? 6 : 0, NULL, NULL));
 	fclose(file);
+}
+
+void certified_write_key(const struct certified *certified, const char *path)
+{
+	write_key(certified, path, NULL);
+}
+
+void certified_write_key_encrypted(const struct certified *certified, const char *path)
+{
+	write_key(certified, path, EVP_aes_256_cbc());
 }
 
 struct ssl_ctx_st *certified_server(const struct certified *certified,

@@ -13,6 +13,15 @@ struct evp_pkey_st;
 struct ssl_ctx_st;
 struct x509_st;
 
+enum certified_key {
+	CERTIFIED_P256,
+	CERTIFIED_P384,
+	CERTIFIED_P521,
+	CERTIFIED_P224,
+	CERTIFIED_ED25519,
+	CERTIFIED_RSA,
+};
+
 /* struct certified is a key with its certificate. */
 struct certified {
 	struct evp_pkey_st *key;
@@ -25,6 +34,8 @@ struct certified {
  * iPAddress, others DNS names. It is valid for an hour around now, or where `begins` or `ends` is
  * set from and until so many seconds from now. */
 struct certified_wish {
+	enum certified_key key;
+	long serial;                    /* 0: one that no other has */
 	const struct certified *issuer; /* NULL: signed by itself */
 	const char *common_name;        /* NULL: none */
 	const char *common_name_2;
@@ -34,16 +45,18 @@ struct certified_wish {
 	long ends;
 	bool authority;
 	bool for_clients; /* it may not be a server's */
+	bool for_servers; /* nor a client's */
 };
 
 void certified_make(struct certified *certified, const struct certified_wish *wish);
 void certified_done(struct certified *certified);
 
 /* certified_write writes the certificate, followed by that of `issuer` where it is not NULL;
- * certified_write_key writes the key. */
+ * certified_write_key writes the key, certified_write_key_encrypted under a password. */
 void certified_write(const struct certified *certified, const struct certified *issuer,
 		     const char *path);
 void certified_write_key(const struct certified *certified, const char *path);
+void certified_write_key_encrypted(const struct certified *certified, const char *path);
 
 /* certified_server is a context that shows the certificate, and that of `issuer` if not NULL. The
  * caller frees it. With `clients` it wants certificates that these have signed. */

@@ -39,19 +39,19 @@ char *tls_front_path(const struct tls_front *front, const char *name)
 	return path;
 }
 
-size_t tls_front_add(struct tls_front *front, const struct made_settings *settings)
+size_t tls_front_add(struct tls_front *front, const struct certified_wish *wish)
 {
 	size_t index = front->config.certificate_count++;
 	char name[32];
 
 	assert_true(index < TLS_FRONT_MOST);
-	made_make(&front->made[index], settings);
+	certified_make(&front->certified[index], wish);
 	snprintf(name, sizeof(name), "chain%zu.pem", index);
 	front->certificates[index].chain = tls_front_path(front, name);
 	snprintf(name, sizeof(name), "key%zu.pem", index);
 	front->certificates[index].key = tls_front_path(front, name);
-	made_write(&front->made[index], front->certificates[index].chain,
-		   front->certificates[index].key);
+	certified_write(&front->certified[index], NULL, front->certificates[index].chain);
+	certified_write_key(&front->certified[index], front->certificates[index].key);
 	return index;
 }
 
@@ -63,7 +63,7 @@ void tls_front_end(struct tls_front *front)
 	for (size_t i = 0; i < front->config.certificate_count; i++) {
 		free(front->certificates[i].chain);
 		free(front->certificates[i].key);
-		made_done(&front->made[i]);
+		certified_done(&front->certified[i]);
 	}
 	assert_non_null(folder);
 	while ((entry = readdir(folder)) != NULL) {
@@ -192,7 +192,7 @@ int tls_pair_shown(const struct tls_pair *pair, const struct tls_front *front)
 	int index = -1;
 
 	for (size_t i = 0; shown != NULL && i < front->config.certificate_count; i++) {
-		if (X509_cmp(shown, front->made[i].certificate) == 0) {
+		if (X509_cmp(shown, front->certified[i].certificate) == 0) {
 			index = (int)i;
 		}
 	}

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "core/config.h"
-#include "support/made_certificate.h"
+#include "support/certified.h"
 
 struct ssl_ctx_st;
 struct ssl_session_st;
@@ -24,14 +24,14 @@ struct tls_front {
 	char folder[32];
 	struct config_tls_front config;
 	struct config_certificate certificates[TLS_FRONT_MOST];
-	struct made_certificate made[TLS_FRONT_MOST];
+	struct certified certified[TLS_FRONT_MOST];
 };
 
 /* tls_front_begin makes an empty one: TLS 1.2 up, ALPN, tickets. */
 void tls_front_begin(struct tls_front *front);
 
 /* tls_front_add makes a certificate and its files; it says which one it is. */
-size_t tls_front_add(struct tls_front *front, const struct made_settings *settings);
+size_t tls_front_add(struct tls_front *front, const struct certified_wish *wish);
 
 /* tls_front_path is a path in the folder, which the caller frees; tls_front_end removes what is in
  * there. */
@@ -47,7 +47,7 @@ struct tls_pair_settings {
 	const uint16_t *signatures; /* that it verifies, ended by 0 */
 	bool staple;                /* asks for an OCSP response */
 	struct ssl_session_st *session;
-	const struct made_certificate *certificate; /* its own */
+	const struct certified *certificate; /* its own */
 };
 
 struct tls_pair {

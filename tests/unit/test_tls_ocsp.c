@@ -192,9 +192,9 @@ static void begin_world(struct world *world)
 	buffer_done(&logged);
 	tls_front_begin(&world->front);
 	tls_front_add(&world->front,
-		      &(struct made_settings){.names = "DNS:a.test", .serial = SERIAL});
+		      &(struct certified_wish){.names = {"a.test"}, .serial = SERIAL});
 	tls_front_add(&world->front,
-		      &(struct made_settings){.names = "DNS:b.test", .serial = SERIAL});
+		      &(struct certified_wish){.names = {"b.test"}, .serial = SERIAL});
 	world->path = tls_front_path(&world->front, "ocsp.der");
 	world->front.certificates[1].ocsp = world->path;
 	world->store = NULL;

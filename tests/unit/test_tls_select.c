@@ -36,22 +36,21 @@ static int begin_front(void **state)
 
 	(void)state;
 	tls_front_begin(&front);
-	tls_front_add(&front, &(struct made_settings){.names = "DNS:first.test,DNS:*.first.test"});
-	tls_front_add(&front, &(struct made_settings){.key = MADE_RSA,
-						      .names = "DNS:*.First.Test,DNS:first.test"});
+	tls_front_add(&front, &(struct certified_wish){.names = {"first.test", "*.first.test"}});
+	tls_front_add(&front, &(struct certified_wish){.key = CERTIFIED_RSA,
+						       .names = {"*.First.Test", "first.test"}});
 	tls_front_add(&front,
-		      &(struct made_settings){.key = MADE_RSA, .names = "DNS:*.example.test"});
+		      &(struct certified_wish){.key = CERTIFIED_RSA, .names = {"*.example.test"}});
+	tls_front_add(&front, &(struct certified_wish){.names = {"*.example.test", "shared.test"}});
 	tls_front_add(&front,
-		      &(struct made_settings){.names = "DNS:*.example.test,DNS:shared.test"});
-	tls_front_add(&front,
-		      &(struct made_settings){.key = MADE_RSA,
-					      .common = "first.test",
-					      .names = "DNS:mail.example.test,IP:127.0.0.1"});
-	tls_front_add(&front, &(struct made_settings){.common = "Common.Test",
-						      .names = "IP:127.0.0.1,email:a@b.test"});
-	tls_front_add(&front, &(struct made_settings){.names = "DNS:unused.test"});
-	tls_front_add(&front, &(struct made_settings){.common = "unused.test",
-						      .names = "DNS:first.test,DNS:f*.part.test"});
+		      &(struct certified_wish){.key = CERTIFIED_RSA,
+					       .common_name = "first.test",
+					       .names = {"mail.example.test", "127.0.0.1"}});
+	tls_front_add(&front, &(struct certified_wish){.common_name = "Common.Test",
+						       .names = {"127.0.0.1", "a@b.test"}});
+	tls_front_add(&front, &(struct certified_wish){.names = {"unused.test"}});
+	tls_front_add(&front, &(struct certified_wish){.common_name = "unused.test",
+						       .names = {"first.test", "f*.part.test"}});
 	front.certificates[CONFIGURED].names.texts = names;
 	front.certificates[CONFIGURED].names.count = array_length(names);
 	store = tls_store_new(&front.config, NULL);
@@ -133,16 +132,16 @@ static void test_names(void **state)
 static void test_fallback(void **state)
 {
 	static const struct {
-		const char *names;
+		struct certified_wish wish;
 		int shown;
 	} rows[] = {
-		{"DNS:a.test,DNS:b.test", 1},
-		{"DNS:b.test,DNS:A.test,DNS:b.test", 1},
-		{"DNS:a.test", 0},
-		{"DNS:b.test", 0},
-		{"DNS:a.test,DNS:b.test,DNS:c.test", 0},
-		{"DNS:c.test", 0},
-		{"DNS:a.test,DNS:c.test", 0},
+		{{.names = {"a.test", "b.test"}}, 1},
+		{{.names = {"b.test", "A.test", "b.test"}}, 1},
+		{{.names = {"a.test"}}, 0},
+		{{.names = {"b.test"}}, 0},
+		{{.names = {"a.test", "b.test", "c.test"}}, 0},
+		{{.names = {"c.test"}}, 0},
+		{{.names = {"a.test", "c.test"}}, 0},
 	};
 
 	(void)state;
@@ -152,9 +151,9 @@ static void test_fallback(void **state)
 		struct tls_pair pair;
 
 		tls_front_begin(&two);
-		tls_front_add(&two, &(struct made_settings){.key = MADE_RSA,
-							    .names = "DNS:a.test,DNS:b.test"});
-		tls_front_add(&two, &(struct made_settings){.names = rows[i / 2].names});
+		tls_front_add(&two, &(struct certified_wish){.key = CERTIFIED_RSA,
+							     .names = {"a.test", "b.test"}});
+		tls_front_add(&two, &rows[i / 2].wish);
 		both = tls_store_new(&two.config, NULL);
 		assert_non_null(both);
 		tls_pair_run(&pair, tls_store_context(both),
@@ -173,7 +172,8 @@ static void test_fallback(void **state)
 
 /* What a client verifies, and the key of the certificate that it is shown where there is one of
  * each: P-521, P-384 and P-256, Ed25519, RSA, in this order. */
-static const enum made_key kinds[] = {MADE_P521, MADE_P384, MADE_P256, MADE_ED25519, MADE_RSA};
+static const enum certified_key kinds[] = {CERTIFIED_P521, CERTIFIED_P384, CERTIFIED_P256,
+					   CERTIFIED_ED25519, CERTIFIED_RSA};
 enum { P521, P384, P256, ED25519, ANY_RSA };
 static const struct {
 	uint16_t version;
@@ -228,7 +228,7 @@ static void test_keys(void **state)
 	tls_front_begin(&keys);
 	for (size_t i = 0; i < array_length(kinds); i++) {
 		tls_front_add(&keys,
-			      &(struct made_settings){.key = kinds[i], .names = "DNS:a.test"});
+			      &(struct certified_wish){.key = kinds[i], .names = {"a.test"}});
 	}
 	all = tls_store_new(&keys.config, NULL);
 	assert_non_null(all);
@@ -260,7 +260,7 @@ static void test_mandatory_suite(void **state)
 
 	(void)state;
 	tls_front_begin(&one);
-	tls_front_add(&one, &(struct made_settings){.key = MADE_RSA, .names = "DNS:a.test"});
+	tls_front_add(&one, &(struct certified_wish){.key = CERTIFIED_RSA, .names = {"a.test"}});
 	alone = tls_store_new(&one.config, NULL);
 	assert_non_null(alone);
 	tls_pair_run(&pair, tls_store_context(alone),

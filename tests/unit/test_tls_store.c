@@ -63,8 +63,8 @@ static void test_certificates_apart(void **state)
 
 	(void)state;
 	tls_front_begin(&front);
-	tls_front_add(&front, &(struct made_settings){.names = "DNS:a.test,DNS:b.test"});
-	tls_front_add(&front, &(struct made_settings){.names = "DNS:c.test"});
+	tls_front_add(&front, &(struct certified_wish){.names = {"a.test", "b.test"}});
+	tls_front_add(&front, &(struct certified_wish){.names = {"c.test"}});
 	store = open_store(&front);
 	for (size_t i = 0; i < array_length(versions); i++) {
 		struct tls_pair_settings settings = {.version = versions[i], .name = "a.test"};
@@ -120,22 +120,24 @@ static void check_policies(struct tls_front *front, struct config_tls_front *cha
 
 static void test_policies_apart(void **state)
 {
-	struct made_certificate authority;
-	struct made_certificate another;
+	struct certified authority;
+	struct certified another;
 	struct config_tls_front changed;
 	struct tls_front front;
 	char *first_ca;
 	char *second_ca;
 
 	(void)state;
-	made_make(&authority, &(struct made_settings){.authority = true});
-	made_make(&another, &(struct made_settings){.authority = true});
+	certified_make(&authority,
+		       &(struct certified_wish){.common_name = "made", .authority = true});
+	certified_make(&another,
+		       &(struct certified_wish){.common_name = "made", .authority = true});
 	tls_front_begin(&front);
-	tls_front_add(&front, &(struct made_settings){.names = "DNS:a.test"});
+	tls_front_add(&front, &(struct certified_wish){.names = {"a.test"}});
 	first_ca = tls_front_path(&front, "first.pem");
 	second_ca = tls_front_path(&front, "second.pem");
-	made_write(&authority, first_ca, NULL);
-	made_write(&another, second_ca, NULL);
+	certified_write(&authority, NULL, first_ca);
+	certified_write(&another, NULL, second_ca);
 
 	changed = front.config;
 	check_policies(&front, &changed, true);
@@ -151,8 +153,8 @@ static void test_policies_apart(void **state)
 
 	free(first_ca);
 	free(second_ca);
-	made_done(&authority);
-	made_done(&another);
+	certified_done(&authority);
+	certified_done(&another);
 	tls_front_end(&front);
 }
 
@@ -168,7 +170,7 @@ static void test_keys_age(void **state)
 	(void)state;
 	tls_front_begin(&front);
 	front.config.ticket_lifetime_ms = 1;
-	tls_front_add(&front, &(struct made_settings){.names = "DNS:a.test"});
+	tls_front_add(&front, &(struct certified_wish){.names = {"a.test"}});
 	store = open_store(&front);
 	run(&pair, store, &(struct tls_pair_settings){0});
 	assert_non_null(pair.session);
@@ -186,17 +188,19 @@ static void test_keys_age(void **state)
 
 enum { TRUSTED, LATE, STRANGE, SERVER, CLIENTS };
 
-static void make_clients(struct made_certificate *clients, const struct made_certificate *authority,
-			 const struct made_certificate *stranger)
+static void make_clients(struct certified *clients, const struct certified *authority,
+			 const struct certified *stranger)
 {
-	made_make(&clients[TRUSTED],
-		  &(struct made_settings){.common = "user", .issuer = authority});
-	made_make(&clients[LATE],
-		  &(struct made_settings){.common = "user", .issuer = authority, .end = -60});
-	made_make(&clients[STRANGE], &(struct made_settings){.common = "user", .issuer = stranger});
-	made_make(&clients[SERVER], &(struct made_settings){.common = "user",
-							    .issuer = authority,
-							    .usage = "serverAuth"});
+	certified_make(&clients[TRUSTED],
+		       &(struct certified_wish){.common_name = "user", .issuer = authority});
+	certified_make(
+		&clients[LATE],
+		&(struct certified_wish){.common_name = "user", .issuer = authority, .ends = -60});
+	certified_make(&clients[STRANGE],
+		       &(struct certified_wish){.common_name = "user", .issuer = stranger});
+	certified_make(&clients[SERVER], &(struct certified_wish){.common_name = "user",
+								  .issuer = authority,
+								  .for_servers = true});
 }
 
 /* Whichever certificate is shown. */
@@ -227,21 +231,23 @@ static void check_client(const struct tls_store *store, const struct tls_pair_se
 
 static void test_clients(void **state)
 {
-	struct made_certificate authority;
-	struct made_certificate stranger;
-	struct made_certificate clients[CLIENTS];
+	struct certified authority;
+	struct certified stranger;
+	struct certified clients[CLIENTS];
 	struct tls_front front;
 	struct tls_store *store;
 
 	(void)state;
-	made_make(&authority, &(struct made_settings){.common = "ours", .authority = true});
-	made_make(&stranger, &(struct made_settings){.common = "theirs", .authority = true});
+	certified_make(&authority,
+		       &(struct certified_wish){.common_name = "ours", .authority = true});
+	certified_make(&stranger,
+		       &(struct certified_wish){.common_name = "theirs", .authority = true});
 	make_clients(clients, &authority, &stranger);
 	tls_front_begin(&front);
-	tls_front_add(&front, &(struct made_settings){.names = "DNS:a.test"});
-	tls_front_add(&front, &(struct made_settings){.names = "DNS:b.test"});
+	tls_front_add(&front, &(struct certified_wish){.names = {"a.test"}});
+	tls_front_add(&front, &(struct certified_wish){.names = {"b.test"}});
 	front.config.client_ca = tls_front_path(&front, "ca.pem");
-	made_write(&authority, front.config.client_ca, NULL);
+	certified_write(&authority, NULL, front.config.client_ca);
 	store = open_store(&front);
 
 	check_client(store, &(struct tls_pair_settings){0}, true);
@@ -252,10 +258,10 @@ static void test_clients(void **state)
 
 	tls_store_free(store);
 	for (size_t i = 0; i < CLIENTS; i++) {
-		made_done(&clients[i]);
+		certified_done(&clients[i]);
 	}
-	made_done(&authority);
-	made_done(&stranger);
+	certified_done(&authority);
+	certified_done(&stranger);
 	free(front.config.client_ca);
 	tls_front_end(&front);
 }
@@ -263,14 +269,14 @@ static void test_clients(void **state)
 /* Without client_ca. */
 static void test_nobody_asked(void **state)
 {
-	struct made_certificate client;
+	struct certified client;
 	struct tls_front front;
 	struct tls_store *store;
 
 	(void)state;
-	made_make(&client, &(struct made_settings){.common = "user"});
+	certified_make(&client, &(struct certified_wish){.common_name = "user"});
 	tls_front_begin(&front);
-	tls_front_add(&front, &(struct made_settings){.names = "DNS:a.test"});
+	tls_front_add(&front, &(struct certified_wish){.names = {"a.test"}});
 	store = open_store(&front);
 	for (size_t i = 0; i < array_length(versions); i++) {
 		struct tls_pair pair;
@@ -283,7 +289,7 @@ static void test_nobody_asked(void **state)
 		tls_pair_done(&pair);
 	}
 	tls_store_free(store);
-	made_done(&client);
+	certified_done(&client);
 	tls_front_end(&front);
 }
 
@@ -314,13 +320,13 @@ static void check_refused(const struct tls_front *front, enum tls_load fault, co
 static void test_refused_keys(void **state)
 {
 	static const struct {
-		enum made_key key;
+		enum certified_key key;
 		bool encrypted;
 		const char *words;
 	} rows[] = {
-		{MADE_P256, true, "this key is encrypted; write it without a password"},
-		{MADE_RSA, true, "this key is encrypted; write it without a password"},
-		{MADE_P224, false, "no RSA, ECDSA (P-256, P-384, P-521) or Ed25519 key"},
+		{CERTIFIED_P256, true, "this key is encrypted; write it without a password"},
+		{CERTIFIED_RSA, true, "this key is encrypted; write it without a password"},
+		{CERTIFIED_P224, false, "no RSA, ECDSA (P-256, P-384, P-521) or Ed25519 key"},
 	};
 
 	(void)state;
@@ -328,10 +334,12 @@ static void test_refused_keys(void **state)
 		struct tls_front front;
 
 		tls_front_begin(&front);
-		tls_front_add(&front, &(struct made_settings){.names = "DNS:a.test"});
-		tls_front_add(&front, &(struct made_settings){.key = rows[i].key});
+		tls_front_add(&front, &(struct certified_wish){.names = {"a.test"}});
+		tls_front_add(&front,
+			      &(struct certified_wish){.key = rows[i].key, .common_name = "other"});
 		if (rows[i].encrypted) {
-			made_write_encrypted(&front.made[1], front.certificates[1].key);
+			certified_write_key_encrypted(&front.certified[1],
+						      front.certificates[1].key);
 		}
 		check_refused(&front, TLS_BAD_KEY, front.certificates[1].key, rows[i].words);
 		tls_front_end(&front);
@@ -347,7 +355,7 @@ static void test_refused_authorities(void **state)
 
 	(void)state;
 	tls_front_begin(&front);
-	tls_front_add(&front, &(struct made_settings){.names = "DNS:a.test"});
+	tls_front_add(&front, &(struct certified_wish){.names = {"a.test"}});
 	missing = tls_front_path(&front, "none.pem");
 	broken = tls_front_path(&front, "broken.pem");
 	front.config.client_ca = missing;
@@ -358,7 +366,7 @@ static void test_refused_authorities(void **state)
 	front.config.client_ca = front.folder;
 	check_refused(&front, TLS_BAD_CLIENT_CA, front.folder, "not a PEM file of certificates");
 	/* A good one, and then one that is not. */
-	made_write(&front.made[0], broken, NULL);
+	certified_write(&front.certified[0], NULL, broken);
 	file = fopen(broken, "a");
 	assert_non_null(file);
 	fputs("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", file);

@@ -24,19 +24,19 @@
 
 static const uint16_t versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
 
-static struct made_certificate made;
+static struct certified certified;
 
 static int begin_certificate(void **state)
 {
 	(void)state;
-	made_make(&made, &(struct made_settings){.names = "DNS:a.test"});
+	certified_make(&certified, &(struct certified_wish){.names = {"a.test"}});
 	return 0;
 }
 
 static int end_certificate(void **state)
 {
 	(void)state;
-	made_done(&made);
+	certified_done(&certified);
 	return 0;
 }
 
@@ -46,8 +46,8 @@ static SSL_CTX *make_context(struct ticket_keys *keys)
 {
 	SSL_CTX *context = SSL_CTX_new(TLS_method());
 
-	assert_true(SSL_CTX_use_certificate(context, made.certificate));
-	assert_true(SSL_CTX_use_PrivateKey(context, made.key));
+	assert_true(SSL_CTX_use_certificate(context, certified.certificate));
+	assert_true(SSL_CTX_use_PrivateKey(context, certified.key));
 	assert_true(SSL_CTX_set_num_tickets(context, 1));
 	assert_true(ticket_keys_serve(keys, context));
 	return context;
