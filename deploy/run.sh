@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # A whole cluster on this machine, in a folder of its own that is gone at the end: a private Redis,
-# two Dovecots with different mail, a certificate, and gatepost in front. Logs two people in, says
-# what to try next, and stays until Ctrl-C. `make run` calls it.
+# two Dovecots with different mail, one of them behind TLS, certificates, and gatepost in front. Logs
+# two people in, says what to try next, and stays until Ctrl-C. `make run` calls it.
 #
 #   GATEPOST=PATH       the program (default: build/release/gatepost)
-#   PORT=9993           where gatepost listens on 127.0.0.1
+#   PORT=9993           where gatepost listens on 127.0.0.1, with TLS from the first byte
+#   STARTTLS_PORT=9143  the same, with STARTTLS
 #   SECONDS_TO_RUN=30   end after so long, with the status of the logins
 #   STATIC=1            no Redis: the users stand in the configuration
 
@@ -15,6 +16,7 @@ set -eu
 HERE=$(cd "$(dirname "$0")" && pwd)
 GATEPOST=${GATEPOST:-$HERE/../build/release/gatepost}
 PORT=${PORT:-9993}
+STARTTLS_PORT=${STARTTLS_PORT:-9143}
 SECONDS_TO_RUN=${SECONDS_TO_RUN:-}
 STATIC=${STATIC:-}
 PASSWORD=secret
@@ -130,8 +132,9 @@ seed_message() {
 	END
 }
 
+# start_dovecot gives it TLS where a third argument names it ("starttls").
 start_dovecot() {
-	server=$1 port=$2
+	server=$1 port=$2 tls=${3:-}
 	mkdir -p "$server"
 	seed_message "$server" alice
 	seed_message "$server" bob
@@ -147,6 +150,11 @@ start_dovecot() {
 		-e "s,@INTERNAL_USER@,$internal_user," -e "s,@INTERNAL_GROUP@,$internal_group," \
 		-e "s,@LOGIN_USER@,$login_user," -e "s,@MAIL_USER@,$mail_user," \
 		-e "s,@MAIL_GROUP@,$mail_group," "$HERE/demo/dovecot-$DOVECOT.conf" >"$server.conf"
+	[ -z "$tls" ] || cat >>"$server.conf" <<-END
+	ssl = yes
+	ssl_cert = <$DIR/server.pem
+	ssl_key = <$DIR/server.key
+	END
 	dovecot -F -c "$DIR/$server.conf" >"$server.log" 2>&1 &
 	PIDS="$! $PIDS"
 	retry_until $! curl -fsS --user "alice:$PASSWORD" "imap://127.0.0.1:$port/" -X NOOP ||
@@ -158,8 +166,9 @@ start_gatepost() {
 	[ -z "$STATIC" ] || routing=static
 	[ "$(id -u)" != 0 ] || process_user=nobody
 	cat "$HERE/demo/gatepost.toml" "$HERE/demo/routing-$routing.toml" |
-		sed -e "s,@DIR@,$DIR," -e "s,@PORT@,$PORT," -e "s,@MAIL1_PORT@,$MAIL1_PORT," \
-			-e "s,@MAIL2_PORT@,$MAIL2_PORT," -e "s,@PROCESS_USER@,$process_user," \
+		sed -e "s,@DIR@,$DIR," -e "s,@PORT@,$PORT," -e "s,@STARTTLS_PORT@,$STARTTLS_PORT," \
+			-e "s,@MAIL1_PORT@,$MAIL1_PORT," -e "s,@MAIL2_PORT@,$MAIL2_PORT," \
+			-e "s,@PROCESS_USER@,$process_user," \
 			>gatepost.toml
 	"$GATEPOST" -c "$DIR/gatepost.toml" >gatepost.log 2>&1 &
 	GATEPOST_PID=$!
@@ -169,11 +178,11 @@ start_gatepost() {
 		fail "gatepost did not start: $(tail -n 5 gatepost.log)"
 }
 
-# log_in fetches the subject of a user's first message through gatepost.
+# log_in fetches the subject of a user's first message through gatepost, at a URL.
 log_in() {
-	user=$1 server=$2
-	subject=$(curl -fsS --cacert ca.pem --user "$user:$PASSWORD" \
-		"imaps://localhost:$PORT/INBOX;MAILINDEX=1;SECTION=HEADER.FIELDS%20(SUBJECT)" \
+	user=$1 server=$2 url=$3
+	subject=$(curl -fsS --ssl-reqd --cacert ca.pem --user "$user:$PASSWORD" \
+		"$url/INBOX;MAILINDEX=1;SECTION=HEADER.FIELDS%20(SUBJECT)" \
 		2>curl.log | tr -d '\r' | sed '/^$/d') || subject=
 	if [ "$subject" = "Subject: this is $user on $server" ]; then
 		printf '  %-6s %s\n' "$user" "$NICE_GREEN$subject$NICE_END"
@@ -193,9 +202,10 @@ print_cluster() {
 	echo "${NICE_BOLD}A cluster in $DIR$NICE_END"
 	echo
 	[ -n "$STATIC" ] || echo "  Redis     $DIR/redis.sock"
-	echo "  mail1     imap://127.0.0.1:$MAIL1_PORT    Dovecot $DOVECOT"
-	echo "  mail2     imap://127.0.0.1:$MAIL2_PORT"
-	echo "  gatepost  imaps://localhost:$PORT     two workers, TLS"
+	echo "  mail1     imap://127.0.0.1:$MAIL1_PORT    Dovecot $DOVECOT, plain TCP"
+	echo "  mail2     imap://127.0.0.1:$MAIL2_PORT    Dovecot $DOVECOT, STARTTLS, its certificate verified"
+	echo "  gatepost  imaps://localhost:$PORT     TLS from the first byte"
+	echo "            imap://localhost:$STARTTLS_PORT      STARTTLS"
 	echo
 	if [ -n "$STATIC" ]; then
 		echo "Its configuration says:   alice = \"mail1\"   bob = \"mail2\"   (no Redis)"
@@ -204,7 +214,8 @@ print_cluster() {
 			"  gatepost:route:bob = $(route_of bob)"
 	fi
 	echo
-	echo "${NICE_BOLD}Both log in with curl over TLS, and read their first message:$NICE_END"
+	echo "${NICE_BOLD}They log in with curl, alice by TLS and bob by STARTTLS, and read their" \
+		"first message:$NICE_END"
 	echo
 }
 
@@ -214,6 +225,9 @@ print_next() {
 	echo "${NICE_BOLD}Try next, in another terminal:$NICE_END"
 	echo
 	echo "  curl --cacert $DIR/ca.pem --user alice:$PASSWORD '$box;MAILINDEX=1'"
+	echo
+	echo "  curl --cacert $DIR/ca.pem --user bob:$PASSWORD --ssl-reqd" \
+		"'imap://localhost:$STARTTLS_PORT/INBOX;MAILINDEX=1'"
 	echo
 	echo "  mutt -n -F /dev/null -e 'set ssl_ca_certificates_file=$DIR/ca.pem folder=$box" \
 		"imap_user=alice imap_pass=$PASSWORD' -f $box"
@@ -252,6 +266,9 @@ esac
 GATEPOST=$(cd "$(dirname "$GATEPOST")" && pwd)/$(basename "$GATEPOST")
 port_is_free "$PORT" ||
 	fail "127.0.0.1:$PORT is taken by another program. Name a free one: make run PORT=9994"
+port_is_free "$STARTTLS_PORT" ||
+	fail "127.0.0.1:$STARTTLS_PORT is taken by another program. Name a free one:" \
+		"make run STARTTLS_PORT=9144"
 DOVECOT=$(dovecot --version | cut -d. -f1,2)
 [ -f "$HERE/demo/dovecot-$DOVECOT.conf" ] || fail "Dovecot $DOVECOT: only 2.3 is known here"
 
@@ -267,11 +284,11 @@ MAIL1_PORT=${ports% *} MAIL2_PORT=${ports#* }
 make_certificate
 [ -n "$STATIC" ] || start_redis
 start_dovecot mail1 "$MAIL1_PORT"
-start_dovecot mail2 "$MAIL2_PORT"
+start_dovecot mail2 "$MAIL2_PORT" starttls
 start_gatepost
 print_cluster
-log_in alice mail1
-log_in bob mail2
+log_in alice mail1 "imaps://localhost:$PORT"
+log_in bob mail2 "imap://localhost:$STARTTLS_PORT"
 print_next
 stay
 exit $LOGINS
