@@ -325,8 +325,10 @@ void rig_begin_tls_behind(struct session_rig *rig, struct rig_peer *client, cons
 	rig_begin_tls(client, NULL);
 	tls = client->tls;
 	tls->hand_written = true;
+	tls->deaf = true; /* what is still to be heard came in the clear */
 	tls_peer_pump(tls);
 	tls->hand_written = false;
+	tls->deaf = false;
 	buffer_append(&all, bytes, length);
 	buffer_append(&all, buffer_bytes(&tls->outgoing), tls->outgoing.length);
 	buffer_truncate(&tls->outgoing, 0);

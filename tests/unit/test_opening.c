@@ -507,6 +507,16 @@ static void test_identity_is_believed_of_the_trusted(void **state)
 	rig_say_bytes(&rig, &client, other, sizeof(other) - 1);
 	expect_origin(&rig, &client, CLAIM RIG_LOGIN, "198.51.100.1");
 	leave(&rig, &client);
+
+	/* Whom the load balancer does not name may be anybody; it itself is trusted. */
+	rig_connect_to(&rig, RIG_PROXY, &client);
+	expect_origin(&rig, &client, "PROXY UNKNOWN\r\n" CLAIM RIG_LOGIN, "127.0.0.1");
+	leave(&rig, &client);
+
+	rig_connect_to(&rig, RIG_PROXY, &client);
+	rig_say_bytes(&rig, &client, v2_local, sizeof(v2_local) - 1);
+	expect_origin(&rig, &client, CLAIM RIG_LOGIN, "198.51.100.77");
+	leave(&rig, &client);
 	end(&rig);
 }
 

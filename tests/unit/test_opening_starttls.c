@@ -24,7 +24,10 @@ static const struct rig_options patient = {
 };
 
 #define GREETING_WITH_ID "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] backend\r\n"
-#define STARTED          "OK Begin TLS negotiation now.\r\n"
+#define CAPABILITIES                                                                               \
+	"* CAPABILITY IMAP4rev1 LITERAL- SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED\r\n"        \
+	"a OK CAPABILITY completed.\r\n"
+#define STARTED "OK Begin TLS negotiation now.\r\n"
 
 static void begin(struct session_rig *rig, const struct rig_options *options)
 {
@@ -116,21 +119,23 @@ static void test_no_starttls_in_the_list_behind_it(void **state)
 	end(&rig);
 }
 
-/* Hears the answer in the clear, and not a byte of the TLS behind it. */
-static void expect_started(struct session_rig *rig, struct rig_peer *client)
+/* Hears an answer in the clear, and not a byte of the TLS behind it. */
+static void expect_plainly(struct session_rig *rig, struct rig_peer *client, const char *text)
 {
-	static const char started[] = "s " STARTED;
 	uint64_t given_up_ms = timeouts_now_ms() + 30000;
 
-	for (size_t i = 0; i < strlen(started);) {
-		char byte;
+	while (*text != '\0') {
+		char bytes[256];
+		size_t left = strlen(text);
+		ssize_t count =
+			recv(client->fd, bytes, left < sizeof(bytes) ? left : sizeof(bytes), 0);
 
-		rig_turn(rig);
 		assert_true(timeouts_now_ms() < given_up_ms);
-		if (recv(client->fd, &byte, 1, 0) == 1) {
-			assert_int_equal(byte, started[i]);
-			i++;
+		if (count > 0) {
+			assert_memory_equal(bytes, text, count);
+			text += count;
 		}
+		rig_turn(rig);
 	}
 }
 
@@ -153,13 +158,81 @@ static void test_client_hello_behind_starttls(void **state)
 
 		connect_starttls(&rig, &client);
 		rig_begin_tls_behind(&rig, &client, starttls, sizeof(starttls) - 1, cut);
-		expect_started(&rig, &client);
+		expect_plainly(&rig, &client, "s " STARTED);
 		assert_int_equal(rig_count(&rig, SESSION_HANDSHAKE), 1);
 		rig_wait(&rig, has_greeted, &client);
 		rig_say(&rig, &client, "a NOOP\r\n");
 		rig_expect_only(&rig, &client, "a OK NOOP completed.\r\n");
 		leave(&rig, &client);
 	}
+	end(&rig);
+}
+
+static void append_questions(struct buffer *text, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		buffer_append_text(text, "a CAPABILITY\r\n");
+	}
+}
+
+/* Asks until the answers do not leave any more; returns how often it did. */
+static unsigned fill(struct session_rig *rig, struct rig_peer *client,
+		     const struct session *session)
+{
+	struct buffer text = {0};
+	unsigned count = 0;
+
+	append_questions(&text, 100);
+	while (!stream_is_congested(&session->client)) {
+		rig_say_bytes(rig, client, buffer_bytes(&text), text.length);
+		rig_settle(rig);
+		count += 100;
+	}
+	buffer_done(&text);
+	return count;
+}
+
+/* Answers for which the client has no room yet leave before TLS begins, STARTTLS's own too. */
+static void test_starttls_behind_a_spill(void **state)
+{
+	static const struct rig_options options = {
+		.limits =
+			"login_timeout = \"10m\"\nhandshake_timeout = \"10m\"\ncommands = 100000\n",
+	};
+	struct session_rig rig;
+	struct rig_peer client;
+	struct buffer text = {0};
+	const struct session *session;
+	unsigned count;
+	bool was_congested = false;
+	int small = 16384;
+	int tiny = 2048;
+
+	(void)state;
+	begin(&rig, &options);
+	rig_connect_to(&rig, RIG_STARTTLS, &client);
+	rig_expect(&rig, &client, "\r\n");
+	session = greeted(&rig);
+	assert_int_equal(setsockopt(client.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	assert_int_equal(
+		setsockopt(session->client.watcher.fd, SOL_SOCKET, SO_SNDBUF, &tiny, sizeof(tiny)),
+		0);
+	count = fill(&rig, &client, session) + 100;
+	append_questions(&text, 100);
+	buffer_append_text(&text, "s STARTTLS\r\n");
+	rig_begin_tls_behind(&rig, &client, buffer_bytes(&text), text.length, text.length - 1);
+	buffer_done(&text);
+	for (unsigned i = 0; i < count; i++) {
+		was_congested |= rig_count(&rig, SESSION_HANDSHAKE) == 1 &&
+				 stream_is_congested(&session->client);
+		expect_plainly(&rig, &client, CAPABILITIES);
+	}
+	assert_true(was_congested);
+	expect_plainly(&rig, &client, "s " STARTED);
+	rig_wait(&rig, has_greeted, &client);
+	rig_say(&rig, &client, "b NOOP\r\n");
+	rig_expect_only(&rig, &client, "b OK NOOP completed.\r\n");
+	leave(&rig, &client);
 	end(&rig);
 }
 
@@ -290,6 +363,7 @@ int main(void)
 		cmocka_unit_test(test_starttls),
 		cmocka_unit_test(test_no_starttls_in_the_list_behind_it),
 		cmocka_unit_test(test_client_hello_behind_starttls),
+		cmocka_unit_test(test_starttls_behind_a_spill),
 		cmocka_unit_test(test_plaintext_behind_starttls),
 		cmocka_unit_test(test_identity_before_starttls_is_forgotten),
 		cmocka_unit_test(test_starttls_timeout),
