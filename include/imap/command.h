@@ -104,6 +104,11 @@ const struct command_shape *command_shape(const struct command *command);
 
 enum command_fault command_fault(const struct command *command);
 
+/* command_is_between tells whether the next byte begins a command, command_is_empty whether the
+ * line that has just ended, and was COMMAND_BAD, held nothing. */
+bool command_is_between(const struct command *command);
+bool command_is_empty(const struct command *command);
+
 /* command_argument is one argument of a ready command, decoded, and its length; NULL where it has
  * no such argument. Borrowed until the next feed, continue or forget. */
 const uint8_t *command_argument(const struct command *command, size_t index, size_t *length);

@@ -54,7 +54,8 @@ enum proxy_header_verdict proxy_header_read(struct proxy_header *header, const v
 struct proxy_header_client {
 	struct addr source;
 	struct addr destination;
-	const char *tls_version; /* "TLSv1.3", NULL where the client has no TLS */
+	const char *tls_version; /* "TLSv1.3", "" if not known, NULL where the client has no
+				  * TLS */
 	const char *tls_cipher;
 	const char *authority; /* SNI, NULL for none */
 	const char *unique_id; /* NULL for none */

@@ -56,14 +56,15 @@ void tls_client_free(struct tls_client *client);
 /* struct tls_session is where one backend's last session is kept, for one worker, one client and
  * one name. Zero is none. A session that was verified for one name is never used for another, since
  * each has a place of its own. There are servers that end every handshake which would come back to
- * a session, instead of a full one: after TLS_SESSION_REFUSALS_MAX of those in a row nothing is kept
- * any more. */
+ * a session, instead of a full one: after TLS_SESSION_REFUSALS_MAX of those in a row nothing is
+ * kept for the next TLS_SESSION_REST full handshakes. */
 struct tls_session {
 	struct ssl_session_st *session;
 	unsigned refusals;
 };
 
 #define TLS_SESSION_REFUSALS_MAX 3
+#define TLS_SESSION_REST         100
 
 void tls_session_done(struct tls_session *session);
 

@@ -70,7 +70,7 @@ struct session_set {
 	struct ev_prepare reaper;  /* frees what was closed, once the loop's turn is over */
 	struct log_bound warnings; /* of logins that fail for no fault of the user */
 	struct log_bound refusals; /* of clients that may not come, or not in this way */
-	bool may_vouch; /* every backend has a master user: SASL EXTERNAL is possible */
+	bool may_vouch;            /* every backend has a master user: SASL EXTERNAL is possible */
 	bool draining;
 };
 

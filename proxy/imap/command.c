@@ -345,6 +345,17 @@ enum command_fault command_fault(const struct command *command)
 	return (enum command_fault)command->fault;
 }
 
+bool command_is_empty(const struct command *command)
+{
+	return command->part == PART_TAG && command->line_length == 0;
+}
+
+bool command_is_between(const struct command *command)
+{
+	return command->over || (command_is_empty(command) && !command->cr_pending &&
+				 command->octets_left == 0 && command->fault == COMMAND_FINE);
+}
+
 const uint8_t *command_argument(const struct command *command, size_t index, size_t *length)
 {
 	size_t end = command->stored.length;

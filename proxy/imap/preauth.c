@@ -222,12 +222,13 @@ static enum preauth_verdict end_ready(struct preauth *preauth, struct buffer *re
 }
 
 /* A browser or a mail server that was led to this port says one of these before anything else, and
- * might be made to say more (RFC 9051 section 11: cross-protocol attacks): hear no second line. */
+ * might be made to say more (RFC 9051 section 11: cross-protocol attacks): hear no second line. So
+ * does a balancer whose PROXY header nobody here shall believe. */
 static bool is_foreign_word(const char *word)
 {
 	static const char *const words[] = {
 		"GET",    "POST",  "PUT",   "HEAD", "OPTIONS", "CONNECT",
-		"DELETE", "PATCH", "TRACE", "EHLO", "HELO",
+		"DELETE", "PATCH", "TRACE", "EHLO", "HELO",    "PROXY",
 	};
 
 	for (size_t i = 0; i < array_length(words); i++) {
@@ -256,7 +257,7 @@ static enum preauth_verdict end_bad(struct preauth *preauth, struct buffer *repl
 	enum command_fault fault = command_fault(&preauth->command);
 	bool first = !preauth->spoke_imap;
 
-	preauth->spoke_imap = true;
+	preauth->spoke_imap = !first || !command_is_empty(&preauth->command);
 	if (fault == COMMAND_NO_MEMORY) {
 		reply->failed = true;
 		return PREAUTH_MORE;
@@ -332,9 +333,15 @@ static enum preauth_verdict end_event(struct preauth *preauth, enum command_even
 	return PREAUTH_MORE;
 }
 
-/* No tag begins with a control character; TLS inside TLS and other binary protocols do. */
-static bool is_binary(uint8_t byte)
+/* No tag begins with a control character; TLS inside TLS and other binary protocols do. A PROXY
+ * header of version 2 does behind two empty lines. */
+static bool is_binary(const struct preauth *preauth, const struct buffer *input)
 {
+	uint8_t byte = buffer_bytes(input)[0];
+
+	if (preauth->spoke_imap || !command_is_between(&preauth->command)) {
+		return false;
+	}
 	return (byte < 0x20 && byte != '\r' && byte != '\n') || byte == 0x7F;
 }
 
@@ -345,17 +352,15 @@ enum preauth_verdict preauth_feed(struct preauth *preauth, struct buffer *input,
 
 	invariant(preauth->state != PREAUTH_PENDING);
 	command_forbid(&preauth->command, forbidden_verbs(preauth));
-	if (!preauth->heard && input->length > 0) {
-		preauth->heard = true;
-		if (is_binary(buffer_bytes(input)[0])) {
-			return end_not_imap(reply);
-		}
-	}
 	while (verdict == PREAUTH_MORE && input->length > 0 && !reply->failed) {
 		size_t consumed = 0;
-		enum command_event event = command_feed(&preauth->command, buffer_bytes(input),
-							input->length, &consumed);
+		enum command_event event;
 
+		if (is_binary(preauth, input)) {
+			return end_not_imap(reply);
+		}
+		event = command_feed(&preauth->command, buffer_bytes(input), input->length,
+				     &consumed);
 		buffer_consume(input, consumed);
 		verdict = end_event(preauth, event, reply);
 	}

@@ -65,7 +65,6 @@ struct preauth {
 	unsigned bad_in_a_row;
 	unsigned bad_in_all;
 	bool asked_capability;
-	bool heard;      /* the first byte has arrived */
 	bool spoke_imap; /* the first command is over, and no other protocol's */
 };
 

@@ -49,8 +49,7 @@ static bool binds_channels(const uint8_t *name, size_t length)
 {
 	size_t start = length - length_of(PLUS);
 
-	return length > length_of(PLUS) &&
-	       text_equal_nocase(name + start, length_of(PLUS), PLUS);
+	return length > length_of(PLUS) && text_equal_nocase(name + start, length_of(PLUS), PLUS);
 }
 
 unsigned sasl_offered(const void *list, size_t length)

@@ -87,13 +87,17 @@ static void put_ssl(struct writer *writer, const struct proxy_header_client *cli
 {
 	static const uint8_t head[] = {PROXY_HEADER_CLIENT_SSL, 0, 0, 0, 1};
 	const char *cipher = client->tls_cipher;
-	size_t length = sizeof(head) + 3 + strlen(client->tls_version);
+	const char *version = client->tls_version;
+	size_t length = sizeof(head);
 
+	length += version[0] != '\0' ? 3 + strlen(version) : 0;
 	length += cipher != NULL ? 3 + strlen(cipher) : 0;
 	put_byte(writer, TLV_SSL);
 	put_u16(writer, length);
 	put(writer, head, sizeof(head));
-	put_tlv(writer, TLV_SSL_VERSION, client->tls_version);
+	if (version[0] != '\0') {
+		put_tlv(writer, TLV_SSL_VERSION, version);
+	}
 	if (cipher != NULL) {
 		put_tlv(writer, TLV_SSL_CIPHER, cipher);
 	}

@@ -114,6 +114,9 @@ bool stream_tls_call(struct stream *stream, const struct tls_peer *peer)
 
 void stream_tls_done(struct stream *stream)
 {
+	if (!stream->hello_due) {
+		tls_link_leave(&stream->tls_link);
+	}
 	SSL_free(stream->tls);
 	stream->tls = NULL;
 	tls_link_done(&stream->tls_link);

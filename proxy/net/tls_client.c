@@ -322,10 +322,24 @@ bool tls_link_offered(const struct tls_link *link)
 	return link->check != NULL && link->check->offered != NULL;
 }
 
+/* A server that refused sessions may have learnt to take them since: now and then one more is
+ * tried. */
+static void count_handshake(struct tls_session *place, bool resumed)
+{
+	if (resumed) {
+		place->refusals = 0;
+	} else if (place->refusals >= TLS_SESSION_REFUSALS_MAX) {
+		place->refusals++;
+		if (place->refusals > TLS_SESSION_REFUSALS_MAX + TLS_SESSION_REST) {
+			place->refusals = TLS_SESSION_REFUSALS_MAX - 1;
+		}
+	}
+}
+
 void tls_link_trust(struct tls_link *link, bool resumed)
 {
-	if (resumed && link->session != NULL) {
-		link->session->refusals = 0;
+	if (link->session != NULL) {
+		count_handshake(link->session, resumed);
 	}
 	free_check(link->check);
 	link->check = NULL;
@@ -355,6 +369,13 @@ void tls_link_fail(struct tls_link *link, struct error *why)
 	}
 	if (check->offered != NULL) {
 		count_refusal(link->session, check->offered);
+	}
+}
+
+void tls_link_leave(struct tls_link *link)
+{
+	if (tls_link_offered(link) && link->session->session == link->check->offered) {
+		tls_session_done(link->session);
 	}
 }
 

@@ -28,6 +28,10 @@ bool tls_link_offered(const struct tls_link *link);
  * that is the reason, and the session that was offered is not offered again. */
 void tls_link_fail(struct tls_link *link, struct error *why);
 
+/* tls_link_leave is told that nobody waits any longer for the end of a handshake that has begun:
+ * perhaps it would never have come, for the session's sake, which is not offered again. */
+void tls_link_leave(struct tls_link *link);
+
 void tls_link_done(struct tls_link *link);
 
 /* tls_client_take_t is given the certificates of a file one by one, and may borrow them. */

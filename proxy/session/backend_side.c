@@ -164,6 +164,22 @@ static bool leads_back_to_us(const struct session *session)
 	return false;
 }
 
+/* TLS that ended in front of us is the client's too. */
+static void describe_tls(const struct session *session, struct proxy_header_client *client)
+{
+	const struct login *login = session->login;
+
+	client->tls_version = stream_tls_version(&session->client);
+	client->tls_cipher = stream_tls_cipher(&session->client);
+	client->authority = stream_tls_server_name(&session->client);
+	if (client->tls_version == NULL && login->secured_in_front) {
+		client->tls_version = "";
+	}
+	if (client->authority == NULL) {
+		client->authority = login->front_authority;
+	}
+}
+
 static bool send_proxy_header(struct session *session)
 {
 	struct buffer header = {0};
@@ -171,13 +187,11 @@ static bool send_proxy_header(struct session *session)
 	struct proxy_header_client client = {
 		.source = session->peer,
 		.destination = session->login->connected,
-		.tls_version = stream_tls_version(&session->client),
-		.tls_cipher = stream_tls_cipher(&session->client),
-		.authority = stream_tls_server_name(&session->client),
 		.unique_id = id,
 	};
 	bool complete;
 
+	describe_tls(session, &client);
 	session_format_id(session, id);
 	proxy_header_write(&header, &client);
 	complete = !header.failed;

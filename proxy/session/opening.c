@@ -153,15 +153,22 @@ void opening_expired(struct session *session)
 	refuse_header(session, "no whole PROXY header came in time");
 }
 
-static void take_header(struct session *session, const struct proxy_header *header)
+static bool take_header(struct session *session, const struct proxy_header *header)
 {
-	session->login->unnamed = header->unnamed;
+	struct login *login = session->login;
+
+	login->unnamed = header->unnamed;
 	if (header->local) {
-		return; /* the sender speaks for itself */
+		return true; /* the sender speaks for itself */
 	}
 	session->peer = header->source;
-	session->login->came_to = header->destination;
-	session->login->secured_in_front = header->tls;
+	login->came_to = header->destination;
+	login->secured_in_front = header->tls;
+	if (header->authority[0] != '\0') {
+		login->front_authority = strdup(header->authority);
+		return login->front_authority != NULL;
+	}
+	return true;
 }
 
 /* A header comes in one piece as a rule, and never in many. */
@@ -180,7 +187,10 @@ static void read_header(struct session *session)
 		refuse_header(session, why);
 		break;
 	case PROXY_HEADER_DONE:
-		take_header(session, &header);
+		if (!take_header(session, &header)) {
+			session_close(session, CLOSE_NO_MEMORY);
+			break;
+		}
 		buffer_consume(input, size);
 		rest = *input;
 		*input = (struct buffer){0};

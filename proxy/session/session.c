@@ -149,6 +149,7 @@ void session_shed_login(struct session *session)
 	preauth_free(login->preauth);
 	buffer_done(&login->input);
 	free(login->mailbox);
+	free(login->front_authority);
 	free(login);
 	session->login = NULL;
 }

@@ -48,6 +48,7 @@ struct login {
 	struct addr came_to;   /* PROXY header: what holds where no trusted ID says otherwise */
 	struct addr connected; /* where to, as the session's peer is from where */
 	bool secured_in_front; /* the PROXY header says that it speaks TLS to who sent it */
+	char *front_authority; /* the SNI there, NULL for none */
 	bool unnamed;          /* the PROXY header does not say who it is */
 	bool trusted;          /* the x- keys of its ID are believed */
 	char certified_user[STREAM_CERTIFIED_USER_MAX + 1]; /* "" = none */

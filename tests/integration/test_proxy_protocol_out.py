@@ -99,6 +99,16 @@ def test_chain_of_headers(telling, wants_header, family):
     assert (header.source, header.destination) == (source, destination)
 
 
+def test_tls_in_front_is_told(telling, wants_header):
+    """TLS that ended at the balancer is the client's: a backend that wants TLS sees it."""
+    header = pp.version2(tlvs=pp.ssl_tlv() + pp.tlv(pp.AUTHORITY, b"mail.example"))
+    with telling.connect_to("balanced", tls=False, first=header) as client:
+        client.login()
+    header = wants_header.connections[0].proxy_header
+    assert header.tls and header.tls_parts == {}
+    assert header.authority == b"mail.example"
+
+
 def test_chain_of_mixed_families(start_gatepost, wants_header):
     """What a trusted webmail says of its client may be IPv6 where it connects by IPv4: then both
     are written as IPv6."""

@@ -122,6 +122,8 @@ static void test_not_imap(void **state)
 		{"C25 EHLO", bytes("EHLO mail.example\r\nMAIL FROM:<a@b>\r\n"), NULL},
 		{"C25 HELO", bytes("HELO x\r\n"), NULL},
 		{"C25 TLS", bytes("\x16\x03\x01\x02"), NULL},
+		{"C27 PROXY, version 1",
+		 bytes("PROXY TCP4 192.0.2.1 192.0.2.2 1 143\r\na NOOP\r\n"), NULL},
 		{"C25 NUL", bytes("\0"), NULL},
 		{"C25 DEL", bytes("\x7f"), NULL},
 	};

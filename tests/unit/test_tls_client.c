@@ -708,6 +708,31 @@ static void test_refusals_in_a_row(void **state)
 	session.refusals = TLS_SESSION_REFUSALS_MAX;
 	check_session(*state, call, false);
 	assert_null(session.session);
+	/* After so many full handshakes one session is tried again. */
+	session.refusals = TLS_SESSION_REFUSALS_MAX + TLS_SESSION_REST - 1;
+	check_session(*state, call, false);
+	assert_null(session.session);
+	check_session(*state, call, false);
+	assert_int_equal(session.refusals, TLS_SESSION_REFUSALS_MAX - 1);
+	check_session(*state, call, true);
+	tls_session_done(&session);
+}
+
+/* A server that says nothing to the session is not waited for a second time. */
+static void test_session_without_an_answer(void **state)
+{
+	struct tls_session session = {0};
+	struct tls_call call = {.version = TLS1_2_VERSION, .session = &session};
+	struct tls_call silent = {.version = TLS1_2_VERSION, .session = &session};
+
+	check_session(*state, call, false);
+	tls_call_begin(&silent, *state);
+	silent.world->peer = NULL;
+	stream_world_settle(*state);
+	assert_non_null(session.session);
+	tls_call_close(&silent);
+	assert_null(session.session);
+	assert_int_equal(session.refusals, 0);
 }
 
 /* Clients may go before their connections, and their sessions still come. */
@@ -759,6 +784,7 @@ int main(void)
 		TEST(test_session_that_cannot_be_offered),
 		TEST(test_session_that_several_offer),
 		TEST(test_refusals_in_a_row),
+		TEST(test_session_without_an_answer),
 		TEST(test_client_goes_first),
 	};
 
