@@ -52,15 +52,14 @@ void capability_append_preauth(struct buffer *out, const struct capability_front
 /* capability_check_atoms tells whether an operator may have these atoms announced: each is an atom,
  * and none is the proxy's own business (IMAP4rev1, LITERAL-, SASL-IR, ID) or one that it cannot
  * keep (AUTH=*, STARTTLS, LOGINDISABLED, LITERAL+, LOGIN, COMPRESS=*, UNAUTHENTICATE,
- * LOGIN-REFERRALS, X-*PROXY*). Single spaces stand between them; none at all is fine. On failure
- * `error` names it.
- */
+ * LOGIN-REFERRALS, MAILBOX-REFERRALS, X-*PROXY*). Single spaces stand between them; none at all is
+ * fine. On failure `error` names it. */
 must_use bool capability_check_atoms(const char *atoms, struct error *error);
 
 /* capability_append_filtered appends those atoms of a backend's list that hold behind a proxy,
  * verbatim and in order, single spaces between. Dropped: STARTTLS, LOGINDISABLED, AUTH=*,
- * UNAUTHENTICATE, LOGIN-REFERRALS, X-*PROXY*, and whatever is no atom and would therefore break the
- * line or the response code around the list. */
+ * UNAUTHENTICATE, LOGIN-REFERRALS and MAILBOX-REFERRALS (RFC 2221, 2193), X-*PROXY*, and whatever
+ * is no atom and would therefore break the line or the response code around the list. */
 void capability_append_filtered(struct buffer *out, const void *list, size_t length);
 
 /* capability_has tells whether the space-separated list holds the atom, letters folded. */

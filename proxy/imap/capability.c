@@ -63,7 +63,11 @@ static bool is_of_connection(const uint8_t *atom, size_t size)
 /* What would lead a client past the proxy, or shows what stands behind it. */
 static bool is_past_proxy(const uint8_t *atom, size_t size)
 {
-	static const char *const words[] = {"UNAUTHENTICATE", "LOGIN-REFERRALS"};
+	static const char *const words[] = {
+		"UNAUTHENTICATE",
+		"LOGIN-REFERRALS",
+		"MAILBOX-REFERRALS",
+	};
 
 	return is_one_of(atom, size, words, array_length(words)) ||
 	       (text_starts_nocase(atom, size, "X-") && contains_nocase(atom, size, "PROXY"));
