@@ -40,6 +40,10 @@ struct preauth_ration {
 
 #define PREAUTH_SHORT_LINE 8192
 
+/* A feed that has answered so much begins no further command: who pipelines and does not read costs
+ * no more memory than this and one answer. */
+#define PREAUTH_REPLY_MAX 4096
+
 /* struct preauth_settings is what a listener lets its clients do; all that it points to outlives
  * every preauth that was made from it. */
 struct preauth_settings {
@@ -52,7 +56,9 @@ struct preauth_settings {
 };
 
 enum preauth_verdict {
-	PREAUTH_MORE,     /* all input is consumed: send the reply, feed again when bytes arrive */
+	PREAUTH_MORE,     /* all input is consumed: send the reply, feed again when bytes arrive.
+			   * Or PREAUTH_REPLY_MAX is reached: send it, feed the rest when it has left
+			   */
 	PREAUTH_LOGIN,    /* credentials are complete. Input behind the command is left unconsumed:
 			   * it belongs to the backend if the login succeeds. The session calls
 			   * preauth_refuse() or preauth_challenge() and feeds on, or ends the
@@ -77,8 +83,9 @@ must_use struct preauth *preauth_new(const struct preauth_settings *settings);
 void preauth_greet(const struct preauth *preauth, struct buffer *reply);
 
 /* preauth_feed consumes from `input` and appends answers to `reply`. Call it again with whatever
- * is left after PREAUTH_LOGIN was refused or challenged; never after the verdicts that end the
- * dialogue. When memory runs out `reply->failed` is set and the caller closes.
+ * is left after PREAUTH_LOGIN was refused or challenged, or PREAUTH_REPLY_MAX was reached; never
+ * after the verdicts that end the dialogue. When memory runs out `reply->failed` is set and the
+ * caller closes.
  *
  * Names and secrets that cannot be any (empty, too long, control characters) count as bad commands;
  * logins that the session refuses do not. */

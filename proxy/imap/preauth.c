@@ -349,10 +349,12 @@ enum preauth_verdict preauth_feed(struct preauth *preauth, struct buffer *input,
 				  struct buffer *reply)
 {
 	enum preauth_verdict verdict = PREAUTH_MORE;
+	size_t full = reply->length + PREAUTH_REPLY_MAX;
 
 	invariant(preauth->state != PREAUTH_PENDING);
 	command_forbid(&preauth->command, forbidden_verbs(preauth));
-	while (verdict == PREAUTH_MORE && input->length > 0 && !reply->failed) {
+	while (verdict == PREAUTH_MORE && input->length > 0 && reply->length < full &&
+	       !reply->failed) {
 		size_t consumed = 0;
 		enum command_event event;
 

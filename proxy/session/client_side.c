@@ -194,9 +194,15 @@ static bool feed_once(struct session *session)
 		session_finish(session, CLOSE_TOO_BIG, STREAM_ENDING_CLEAN);
 		return false;
 	case PREAUTH_MORE:
-		return false;
+		return session->login->input.length > 0;
 	}
 	return false;
+}
+
+/* What the client does not read is not answered on: its commands wait. */
+static bool may_feed(const struct session *session)
+{
+	return listens(session) && !stream_is_congested(&session->client);
 }
 
 /* A login may be answered before client_login_begin returns; the loop then goes on where it was,
@@ -207,7 +213,7 @@ void client_side_continue(struct session *session)
 		return;
 	}
 	session->login->feeding = true;
-	while (listens(session) && feed_once(session)) {
+	while (may_feed(session) && feed_once(session)) {
 	}
 	if (session->login == NULL) {
 		return; /* it relays, or is closed */
@@ -305,7 +311,13 @@ static void on_ready(struct stream *stream)
 
 static void on_drained(struct stream *stream)
 {
-	update_reading(container_of(stream, struct session, client));
+	struct session *session = container_of(stream, struct session, client);
+
+	if (listens(session)) {
+		client_side_continue(session);
+	} else {
+		update_reading(session);
+	}
 }
 
 static void on_failed(struct stream *stream, const struct error *why)

@@ -166,6 +166,7 @@ static void take_response(struct world *world)
 static enum preauth_verdict feed(struct world *world, struct buffer *input)
 {
 	enum preauth_verdict verdict;
+	bool full;
 
 	do {
 		size_t before = world->reply.length;
@@ -180,8 +181,10 @@ static enum preauth_verdict feed(struct world *world, struct buffer *input)
 			take_response(world);
 		}
 		invariant(world->ration.taken <= world->ration.most);
-	} while (verdict == PREAUTH_LOGIN || verdict == PREAUTH_RESPONSE);
-	invariant(verdict != PREAUTH_MORE || input->length == 0);
+		full = world->reply.length - before >= PREAUTH_REPLY_MAX;
+		invariant(verdict != PREAUTH_MORE || input->length == 0 || full);
+	} while (verdict == PREAUTH_LOGIN || verdict == PREAUTH_RESPONSE ||
+		 (verdict == PREAUTH_MORE && input->length > 0));
 	invariant(verdict != PREAUTH_STARTTLS || world->front.starttls);
 	return verdict;
 }

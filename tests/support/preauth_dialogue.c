@@ -161,8 +161,8 @@ static void feed(void *context, const void *piece, size_t length)
 		if (is_question(run->verdict)) {
 			answer(run);
 		}
-	} while (is_question(run->verdict));
-	assert_true(run->verdict != PREAUTH_MORE || run->input.length == 0);
+	} while (is_question(run->verdict) ||
+		 (run->verdict == PREAUTH_MORE && run->input.length > 0));
 }
 
 static void show_lines(struct buffer *out, const uint8_t *text, size_t length)

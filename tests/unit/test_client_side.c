@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -133,11 +134,16 @@ static void test_many_logins_at_once(void **state)
 
 /* --- Back-pressure -------------------------------------------------------------------------- */
 
-static void append_noops(struct buffer *text, unsigned count)
+static void append_commands(struct buffer *text, const char *command, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		buffer_printf(text, "n%05u NOOP\r\n", i);
+		buffer_printf(text, "n%05u %s\r\n", i, command);
 	}
+}
+
+static void append_noops(struct buffer *text, unsigned count)
+{
+	append_commands(text, "NOOP", count);
 }
 
 static void reach_login(struct session_rig *rig, struct rig_peer *client, struct rig_peer *backend)
@@ -161,6 +167,10 @@ static bool stopped_reading(struct session_rig *rig, const void *context)
 }
 
 #define MANY_NOOPS 3000
+
+/* Between us and a client, as little as the kernel grants; and the longest answer to CAPABILITY. */
+#define TINY_BUFFER 2048
+#define ANSWER_MOST 1024
 
 static void test_reading_stops_while_a_login_is_under_way(void **state)
 {
@@ -217,6 +227,43 @@ static void test_reading_goes_on_after_a_refusal(void **state)
 		rig_expect_only(&rig, &client, line);
 	}
 	rig_forget(&backend);
+	end(&rig, &client);
+}
+
+static void set_size(int fd, int option)
+{
+	int size = TINY_BUFFER;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, option, &size, sizeof(size)), 0);
+}
+
+/* Whoever does not read is not answered on: hardly more than PREAUTH_REPLY_MAX waits for it. */
+static void test_answers_wait_for_a_client_that_does_not_read(void **state)
+{
+	struct session_rig rig;
+	struct rig_peer client;
+	struct buffer text = {0};
+	const struct session *session;
+
+	(void)state;
+	session_rig_open(&rig, &no_commands_limit);
+	connect_greeted(&rig, &client);
+	session = only_session(&rig, SESSION_GREETED);
+	set_size(client.fd, SO_RCVBUF);
+	set_size(session->client.watcher.fd, SO_SNDBUF);
+	append_commands(&text, "CAPABILITY", MANY_NOOPS);
+	rig_say_bytes(&rig, &client, buffer_bytes(&text), text.length);
+	buffer_done(&text);
+	rig_settle(&rig);
+	assert_true(stream_is_congested(&session->client));
+	assert_in_range(session->client.spill_length, 1, PREAUTH_REPLY_MAX + ANSWER_MOST);
+	assert_in_range(session->login->input.length, 1, SESSION_PIPELINE_MAX);
+	for (unsigned i = 0; i < MANY_NOOPS; i++) {
+		char line[32];
+
+		snprintf(line, sizeof(line), "\r\nn%05u OK ", i);
+		rig_expect(&rig, &client, line);
+	}
 	end(&rig, &client);
 }
 
@@ -509,6 +556,7 @@ int main(void)
 		cmocka_unit_test(test_many_logins_at_once),
 		cmocka_unit_test(test_reading_stops_while_a_login_is_under_way),
 		cmocka_unit_test(test_reading_goes_on_after_a_refusal),
+		cmocka_unit_test(test_answers_wait_for_a_client_that_does_not_read),
 		cmocka_unit_test(test_commands_end_at_the_limit),
 		cmocka_unit_test(test_unknown_user_waits_like_a_wrong_password),
 		cmocka_unit_test(test_delayed_refusal_is_given_and_not_before),

@@ -514,6 +514,41 @@ static void test_place_in_exchange(void **state)
 
 /* ---- memory ---- */
 
+#define ANSWER_MOST 1024
+
+/* A feed answers up to PREAUTH_REPLY_MAX, and no command more; the next goes on behind it. */
+static void test_reply_max(void **state)
+{
+	struct preauth_ration ration;
+	struct preauth_settings settings = dialogue_settings(&with_mechanisms, &ration);
+	struct preauth *preauth = preauth_new(&settings);
+	struct buffer input = {0};
+	struct buffer reply = {0};
+	size_t feeds = 0;
+	size_t answered = 0;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		buffer_append_text(&input, "a CAPABILITY\r\n");
+	}
+	for (; input.length > 0; feeds++) {
+		assert_int_equal(preauth_feed(preauth, &input, &reply), PREAUTH_MORE);
+		assert_in_range(reply.length, 1, PREAUTH_REPLY_MAX + ANSWER_MOST);
+		assert_true(input.length == 0 || reply.length >= PREAUTH_REPLY_MAX);
+		buffer_append_byte(&reply, '\0');
+		for (const char *at = (const char *)buffer_bytes(&reply);
+		     (at = strstr(at, "a OK ")) != NULL; at++) {
+			answered++;
+		}
+		buffer_truncate(&reply, 0);
+	}
+	assert_true(feeds > 1);
+	assert_int_equal(answered, 200);
+	buffer_done(&input);
+	buffer_done(&reply);
+	preauth_free(preauth);
+}
+
 #define READ_SIZE 2048
 
 /* What a session besides the dialogue keeps is one read of input. */
@@ -619,19 +654,13 @@ static void test_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_long_but_right),
-		cmocka_unit_test(test_longest_names),
-		cmocka_unit_test(test_abuse),
-		cmocka_unit_test(test_not_abuse),
-		cmocka_unit_test(test_small_limits),
-		cmocka_unit_test(test_hard_limits),
-		cmocka_unit_test(test_commands),
-		cmocka_unit_test(test_bad_commands),
-		cmocka_unit_test(test_place_needed),
-		cmocka_unit_test(test_no_place_is_not_bad),
-		cmocka_unit_test(test_place_given_back),
-		cmocka_unit_test(test_place_in_exchange),
+		cmocka_unit_test(test_limits),           cmocka_unit_test(test_long_but_right),
+		cmocka_unit_test(test_longest_names),    cmocka_unit_test(test_abuse),
+		cmocka_unit_test(test_not_abuse),        cmocka_unit_test(test_small_limits),
+		cmocka_unit_test(test_hard_limits),      cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_reply_max),        cmocka_unit_test(test_bad_commands),
+		cmocka_unit_test(test_place_needed),     cmocka_unit_test(test_no_place_is_not_bad),
+		cmocka_unit_test(test_place_given_back), cmocka_unit_test(test_place_in_exchange),
 		cmocka_unit_test(test_memory),
 	};
 
