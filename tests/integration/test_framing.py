@@ -10,7 +10,7 @@ import time
 import pytest
 
 import proxy_protocol as pp
-from client import Ended, statuses
+from client import Client, Ended, statuses
 from proxy import is_sanitized
 
 # What a connection may cost while it sends too much (the table: 64 KiB). AddressSanitizer keeps
@@ -182,19 +182,39 @@ def test_c24_commands_of_later_states(client, directory, fb1, command):
     assert not directory.lookups() and not fb1.connections
 
 
+@pytest.fixture(params=["993", "143", "143, STARTTLS", "no TLS"])
+def anywhere(proxy, request):
+    """A client that has read the greeting, on every kind of port and in every state."""
+    connect = {"993": proxy.connect, "143": lambda: Client(proxy.starttls_port).greet(),
+               "143, STARTTLS": proxy.connect_starttls, "no TLS": lambda: proxy.connect(tls=False)}
+    with connect[request.param]() as connected:
+        yield connected
+
+
 @pytest.mark.parametrize("line", [b"POST / HTTP/1.1", b"GET / HTTP/1.1", b"PUT /x HTTP/1.1",
                                   b"EHLO localhost"])
-def test_c25_other_protocols(client, line):
-    client.send(line + b"\r\nHost: x\r\nCookie: s=SECRET\r\n\r\n")
-    data, _ = client.read_to_end()
+def test_c25_other_protocols(proxy, anywhere, line):
+    anywhere.send(line + b"\r\nHost: x\r\nCookie: s=SECRET\r\n\r\n")
+    data, _ = anywhere.read_to_end()
     assert data.startswith(b"* BYE") and data.count(b"\r\n") == 1, data
     assert b"SECRET" not in data
+    anywhere.close()
+    assert proxy.end_of(anywhere)["reason"] == "not_imap"
+    assert "SECRET" not in proxy.log()
 
 
-def test_c25_tls_inside_tls(client):
-    client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03SECRET\r\nCookie: SECRET\r\n\r\n")
-    data, _ = client.read_to_end()
-    assert data.startswith(b"* BYE") and b"SECRET" not in data, data
+def test_c25_tls_where_none_begins(proxy, anywhere):
+    anywhere.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03SECRET\r\nCookie: SECRET\r\n\r\n")
+    data, _ = anywhere.read_to_end()
+    assert data.startswith(b"* BYE") and data.count(b"\r\n") == 1 and b"SECRET" not in data, data
+    anywhere.close()
+    assert proxy.end_of(anywhere)["reason"] == "not_imap"
+
+
+def test_c25_only_as_the_first_line(anywhere):
+    """Who has spoken IMAP may send what it likes: it is a bad command."""
+    anywhere.assert_usable()
+    assert statuses(anywhere.exchange(b"GET / HTTP/1.1\r\n")) == ["GET BAD"]
 
 
 def test_c26_bad_commands_in_a_row(client):
@@ -248,6 +268,20 @@ def test_c27_proxy_header_before_plaintext_imap(proxy, header):
         said, _ = client.read_to_end()
         assert said.endswith(b"* BYE This is an IMAP server.\r\n") and b"a OK" not in said
     assert "192.0.2.1" not in proxy.log()
+
+
+def test_c27_random_bytes_anywhere(proxy, anywhere):
+    """Answers in the language of the port, and an end; nothing comes back of what was sent."""
+    data = random.Random(27).randbytes(65536)
+    with contextlib.suppress(OSError):
+        anywhere.send(data)
+    received = b""
+    with contextlib.suppress(Ended, OSError):
+        while True:
+            received += anywhere.receive()
+    assert all(line.startswith((b"* BAD ", b"* BYE ")) for line in received.splitlines()), received
+    with proxy.connect() as client:
+        client.assert_usable()
 
 
 def test_random_commands_keep_in_step(proxy):
