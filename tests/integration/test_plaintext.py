@@ -8,6 +8,13 @@ from client import Client, capabilities_of, statuses
 
 
 @pytest.fixture(scope="module")
+def proxy(start_shared_gatepost, fb1, directory):
+    """One worker: each learns by itself what backends offer."""
+    return start_shared_gatepost({"FB1": fb1.address}, redis=directory.url,
+                                 process={"workers": 1})
+
+
+@pytest.fixture(scope="module")
 def refusing(start_shared_gatepost, fb1, directory):
     return start_shared_gatepost({"FB1": fb1.address}, redis=directory.url, plain=False)
 

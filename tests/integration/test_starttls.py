@@ -9,6 +9,13 @@ from client import FIN, Client, capabilities_of, statuses
 RIGHT, WRONG = b"AHUxAHB3", b"AHUxAHdyb25n"
 
 
+@pytest.fixture(scope="module")
+def proxy(start_shared_gatepost, fb1, directory):
+    """One worker: each learns by itself what backends offer."""
+    return start_shared_gatepost({"FB1": fb1.address}, redis=directory.url,
+                                 process={"workers": 1})
+
+
 @pytest.fixture
 def clear(proxy):
     """A client of the STARTTLS listener that has read the greeting, without TLS so far."""
