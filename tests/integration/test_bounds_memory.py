@@ -70,7 +70,8 @@ def hungry(start_gatepost, fb1):
     """A gatepost of one worker with few places for long lines, before a backend that is silent."""
     fb1.script = lambda connection: connection.read_to_end()
     return start_gatepost(
-        {"FB1": {"address": fb1.address, "login_timeout": "6s"}}, {"u1": "FB1"}, process={"workers": 1}, limits={"sasl_lines": 16},
+        {"FB1": {"address": fb1.address, "login_timeout": "6s"}}, {"u1": "FB1"},
+        process={"workers": 1}, limits={"sasl_lines": 16},
         listeners={"balanced": {"proxy_protocol": True, "trusted": ["127.0.0.1"]}})
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who backends are told the client is, and what it says of itself (ID, C78): what is the client's own
-is passed on, what only a proxy may say is believed of those we trust."""
+"""Who backends are told the client is, and what it says of itself (ID, C78): what is the client's
+own is passed on, what only a proxy may say is believed of those we trust."""
 
 import re
 import socket

@@ -93,7 +93,8 @@ def test_chain_of_headers(telling, wants_header, family):
     """What the balancer in front said is what the backend is told."""
     source, destination = ((("192.0.2.7", 4007), ("198.51.100.2", 993)) if family == 4 else
                            (("2001:db8::7", 4007), ("2001:db8::2", 993)))
-    with telling.connect_to("balanced", tls=False, first=pp.version1(source, destination)) as client:
+    first = pp.version1(source, destination)
+    with telling.connect_to("balanced", tls=False, first=first) as client:
         client.login()
     header = wants_header.connections[0].proxy_header
     assert (header.source, header.destination) == (source, destination)
@@ -131,7 +132,8 @@ def test_every_login_gets_a_header(telling, wants_header):
     with client:
         assert client.status("a", "LOGIN u1 wrong") == "NO"
         assert client.status("b", "LOGIN u1 pw") == "OK"
-    assert [connection.proxy_header.source for connection in wants_header.connections] == [source] * 2
+    told = [connection.proxy_header.source for connection in wants_header.connections]
+    assert told == [source] * 2
 
 
 def test_header_for_a_client_of_a_unix_socket(start_gatepost, wants_header):

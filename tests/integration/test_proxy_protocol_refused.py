@@ -50,11 +50,11 @@ def assert_refused(gatepost, listener, data, **options):
 
 
 @pytest.mark.parametrize("listener", KINDS)
-@pytest.mark.parametrize("data", [b"a LOGIN u1 pw\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\r\n\r\n\0\r\nQUIX",
-                                  b"PROXX", b" PROXY TCP4", None],
+@pytest.mark.parametrize("data", [b"a LOGIN u1 pw\r\n", b"GET / HTTP/1.1\r\n\r\n",
+                                  b"\r\n\r\n\0\r\nQUIX", b"PROXX", b" PROXY TCP4", None],
                          ids=["IMAP", "HTTP", "nearly v2", "nearly v1", "space", "hello"])
 def test_connection_without_a_header(balanced, fb1, listener, data):
-    assert_refused(balanced, listener, client_hello(make_context(False), None) if data is None else data)
+    assert_refused(balanced, listener, data or client_hello(make_context(False), None))
     assert not fb1.connections
 
 

@@ -65,8 +65,8 @@ def assert_only_tls(data, kinds):
 # --- Injection ---
 
 
-INJECTIONS = [b"b NOOP\r\n", b"b LOGIN u1 pw\r\n", b"b LOGIN {2+}\r\nu1 {2+}\r\n", b"b LOGIN {8}\r\n",
-              b"b STARTTLS\r\n", b"b", b"\r\n", b"b AUTHENTICATE PLAIN\r\nAHUxAHB3\r\n",
+INJECTIONS = [b"b NOOP\r\n", b"b LOGIN u1 pw\r\n", b"b LOGIN {2+}\r\nu1 {2+}\r\n",
+              b"b LOGIN {8}\r\n", b"b STARTTLS\r\n", b"b", b"\r\n", b"b AUTHENTICATE PLAIN\r\nAHUxAHB3\r\n",
               b'b ID ("name" "evil")\r\n']
 
 
@@ -74,7 +74,8 @@ INJECTIONS = [b"b NOOP\r\n", b"b LOGIN u1 pw\r\n", b"b LOGIN {2+}\r\nu1 {2+}\r\n
 @pytest.mark.parametrize("segments", [1, 2])
 def test_c66_command_injection(proxy, clear, directory, fb1, injection, segments):
     """What stands behind STARTTLS is the beginning of TLS, and so the end of it."""
-    for piece in [b"a STARTTLS\r\n" + injection] if segments == 1 else [b"a STARTTLS\r\n", injection]:
+    command = b"a STARTTLS\r\n"
+    for piece in [command + injection] if segments == 1 else [command, injection]:
         clear.send(piece)
     with contextlib.suppress(OSError):
         clear.send(client_hello(make_context(proxy.ca)))
@@ -260,7 +261,7 @@ def abort_at_each_record(gatepost, kind, version, half, ending):
 def test_c71_aborts_at_each_message(proxy, kind):
     """No descriptor is left, and the second time no memory is taken."""
     descriptors = proxy.resting_descriptors()
-    # TLS 1.2: hello, key exchange, change of cipher, Finished; TLS 1.3: the same without the second.
+    # TLS 1.2: hello, key exchange, change of cipher, Finished; TLS 1.3: no key exchange.
     assert abort_handshakes(proxy, kind) >= 4 * (4 + 3)
     wait_until(lambda: proxy.descriptors() <= descriptors, what="descriptors back")
     resident = proxy.resident_kib()
