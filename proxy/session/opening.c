@@ -150,7 +150,12 @@ static void refuse_header(struct session *session, const char *why)
 
 void opening_expired(struct session *session)
 {
-	refuse_header(session, "no whole PROXY header came in time");
+	if (session->phase == SESSION_PROXY_HEADER) {
+		refuse_header(session, "no whole PROXY header came in time");
+	} else {
+		metrics_count(session->set->house.metrics, METRIC_HANDSHAKES_FAILED);
+		session_close(session, CLOSE_HANDSHAKE_TIMEOUT);
+	}
 }
 
 static bool take_header(struct session *session, const struct proxy_header *header)

@@ -138,7 +138,7 @@ void session_shed_login(struct session *session);
  * listener has them first, then client_side_begin. */
 void opening_start(struct session *session, int fd);
 
-/* opening_expired is told that no PROXY header came in time: whoever should send one does not. */
+/* opening_expired is told that no PROXY header came in time, or no TLS. */
 void opening_expired(struct session *session);
 
 /* opening_secure begins TLS by STARTTLS. The unconsumed input is its beginning; all else that the

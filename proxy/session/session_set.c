@@ -232,10 +232,8 @@ static void on_deadline(struct timeout *timeout)
 	timeout_add(&session->set->phases[session->phase], timeout, TIMEOUT_NEVER);
 	switch ((enum session_phase)session->phase) {
 	case SESSION_PROXY_HEADER:
-		opening_expired(session);
-		break;
 	case SESSION_HANDSHAKE:
-		session_close(session, CLOSE_HANDSHAKE_TIMEOUT);
+		opening_expired(session);
 		break;
 	case SESSION_GREETED:
 	case SESSION_ROUTING:

@@ -482,6 +482,7 @@ static void test_handshake_timeout(void **state)
 	rig_connect_tls(&rig, &client);
 	rig_wait_gone(&rig);
 	assert_int_equal(rig.set.closed[CLOSE_HANDSHAKE_TIMEOUT], 1);
+	assert_int_equal(metrics_get(&rig.metrics, METRIC_HANDSHAKES_FAILED), 1);
 	rig_expect_end(&rig, &client);
 	rig_forget(&client);
 	session_rig_close(&rig);
