@@ -12,10 +12,13 @@
 
 #include "base/addr.h"
 #include "base/base.h"
+#include "base/error.h"
 #include "base/secret.h"
 #include "core/config.h"
 #include "imap/capability.h"
 #include "net/tls_client.h"
+
+struct stream;
 
 /* How a backend that only a URL in Redis names is spoken to: its timeouts, and no more. */
 #define BACKEND_CONNECT_TIMEOUT_MS 5000
@@ -54,6 +57,11 @@ must_use struct backend *backend_new_at(const struct endpoint *address, enum con
 
 struct backend *backend_ref(struct backend *backend);
 void backend_unref(struct backend *backend);
+
+/* backend_start_tls makes an open stream to the backend TLS's client: `ready` or `failed` of the
+ * stream follows. False, and `error`, when nobody could verify it or memory ran out. */
+must_use bool backend_start_tls(struct backend *backend, struct stream *stream,
+				struct error *error);
 
 /* backend_learn keeps what the backend was just seen to offer; true when that is news. What is not
  * known is ignored. A backend that calls its users otherwise does not get exchanges, whatever it

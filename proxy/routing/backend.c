@@ -10,6 +10,7 @@
 
 #include "core/config.h"
 #include "imap/sasl.h"
+#include "net/stream.h"
 
 #define SAME_USER "{user}"
 
@@ -138,6 +139,20 @@ void backend_unref(struct backend *backend)
 	free(backend->master_user);
 	free(backend->name);
 	free(backend);
+}
+
+bool backend_start_tls(struct backend *backend, struct stream *stream, struct error *error)
+{
+	struct tls_peer peer = {
+		.client = backend->tls_client,
+		.name = backend->server_name,
+		.session = &backend->tls_session,
+	};
+
+	if (peer.client == NULL) {
+		return error_set(error, "no authority is known to verify the backend by");
+	}
+	return stream_start_tls_client(stream, &peer) || error_set(error, "out of memory");
 }
 
 bool backend_learn(struct backend *backend, const struct capability_offer *offer)

@@ -130,18 +130,11 @@ static void ask(struct probe *probe)
 
 static void start_tls(struct probe *probe)
 {
-	struct backend *backend = probe->backend;
-	struct tls_peer peer = {
-		.client = backend->tls_client,
-		.name = backend->server_name,
-		.session = &backend->tls_session,
-	};
+	struct error why = {0};
 
 	probe->phase = PROBE_SECURING;
-	if (peer.client == NULL) {
-		fail(probe, "no authority is known to verify the backend by");
-	} else if (!stream_start_tls_client(&probe->stream, &peer)) {
-		fail(probe, "out of memory");
+	if (!backend_start_tls(probe->backend, &probe->stream, &why)) {
+		finish(probe, &why);
 	}
 }
 
@@ -287,6 +280,26 @@ static void on_drained(struct stream *stream)
 	(void)stream; /* the dialogue goes on when the backend answers */
 }
 
+/* As with logins: the same address without the session that was offered, or another one. */
+static void on_handshake_failed(struct probe *probe, const struct error *why)
+{
+	bool offered = stream_tls_offered(&probe->stream);
+
+	if (!offered && probe->upstream != NULL) {
+		finish(probe, why);
+		return;
+	}
+	upstream_free(probe->upstream);
+	probe->upstream = NULL;
+	buffer_truncate(&probe->input, 0);
+	probe->phase = PROBE_CONNECTING;
+	if (offered) {
+		dial_again(&probe->dial);
+	} else {
+		dial_next(&probe->dial, why);
+	}
+}
+
 static void on_failed(struct stream *stream, const struct error *why)
 {
 	struct probe *probe = probe_of(stream);
@@ -298,7 +311,7 @@ static void on_failed(struct stream *stream, const struct error *why)
 		break;
 	case PROBE_SECURING:
 		metrics_count(probe->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
-		finish(probe, &told);
+		on_handshake_failed(probe, &told);
 		break;
 	default:
 		on_end(probe, &told);
@@ -337,6 +350,7 @@ static void on_timer(struct timeout *timer)
 		finish(probe, NULL);
 		break;
 	case PROBE_SECURING:
+		metrics_count(probe->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
 		fail(probe, "no TLS in time");
 		break;
 	default:

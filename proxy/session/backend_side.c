@@ -205,18 +205,12 @@ static bool send_proxy_header(struct session *session)
 void backend_side_start_tls(struct session *session)
 {
 	struct backend *backend = session->backend;
-	struct tls_peer peer = {
-		.client = backend->tls_client,
-		.name = backend->server_name,
-		.session = &backend->tls_session,
-	};
+	struct error why = {0};
 
 	session_enter(session, SESSION_SECURING,
 		      backend_side_deadline(session, backend->connect_timeout_ms));
-	if (backend->tls_client == NULL) {
-		fail(session, "no authority is known to verify the backend by");
-	} else if (!stream_start_tls_client(&session->upstream, &peer)) {
-		session_close(session, CLOSE_NO_MEMORY);
+	if (!backend_start_tls(backend, &session->upstream, &why)) {
+		fail(session, why.text);
 	}
 }
 

@@ -214,6 +214,27 @@ static void test_resumption(void **state)
 	tls_client_free(client);
 }
 
+/* A handshake that failed over a session is made once more without it. */
+static void test_session_refused(void **state)
+{
+	struct probe_world *world = *state;
+	struct backend *backend = probe_world_backend(world, "m", "127.0.0.1", 0);
+	struct tls_client *client = client_of(false, "");
+	struct asked asked = {0};
+
+	probe_world_serve_tls(world, files.chain, files.key);
+	world->scripted.implicit = true;
+	backend->tls = CONFIG_TLS_IMPLICIT;
+	backend->tls_client = client;
+	ask(world, &asked, backend);
+	world->scripted.drops = true;
+	ask_once(world, &asked, backend);
+	assert_true(asked.failed);
+	assert_int_equal(world->scripted.accepted, 1 + 2);
+	assert_int_equal(probe_world_counted(world, METRIC_BACKEND_HANDSHAKES_FAILED), 2);
+	tls_client_free(client);
+}
+
 /* The address where nobody listens may be tried first. */
 static void test_name(void **state)
 {
@@ -382,6 +403,7 @@ static void test_silence(void **state)
 		assert_true(asked.failed);
 		assert_string_equal(asked.why, rows[i].why);
 	}
+	assert_int_equal(probe_world_counted(world, METRIC_BACKEND_HANDSHAKES_FAILED), 1);
 	tls_client_free(client);
 }
 
@@ -450,13 +472,21 @@ static void test_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_world(test_greeting_tells), in_world(test_asked_for),
-		in_world(test_proxy_header),   in_world(test_implicit_tls),
-		in_world(test_starttls),       in_world(test_resumption),
-		in_world(test_name),           in_world(test_backend_stays),
-		in_world(test_bad_dialogues),  in_world(test_unreachable),
-		in_world(test_ends_early),     in_world(test_not_verified),
-		in_world(test_silence),        in_world(test_stop),
+		in_world(test_greeting_tells),
+		in_world(test_asked_for),
+		in_world(test_proxy_header),
+		in_world(test_implicit_tls),
+		in_world(test_starttls),
+		in_world(test_resumption),
+		in_world(test_session_refused),
+		in_world(test_name),
+		in_world(test_backend_stays),
+		in_world(test_bad_dialogues),
+		in_world(test_unreachable),
+		in_world(test_ends_early),
+		in_world(test_not_verified),
+		in_world(test_silence),
+		in_world(test_stop),
 		in_world(test_again),
 	};
 
