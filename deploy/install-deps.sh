@@ -15,8 +15,8 @@ BUILD="gcc g++ make git libc6-dev libev-dev android-libboringssl-dev libhiredis-
        libtomlplusplus-dev uthash-dev"
 RUN="redis-server redis-tools dovecot-imapd openssl curl ca-certificates python3"
 TEST="libcmocka-dev python3-pytest isync libsasl2-modules neomutt mutt offlineimap3 bsdutils
-      fetchmail getmail6 interimap imapfilter gsasl cyrus-clients uw-mailutils aerc expect sslscan testssl.sh
-      python3-cryptography"
+      fetchmail getmail6 interimap imapfilter gsasl cyrus-clients uw-mailutils aerc expect
+      sslscan testssl.sh python3-cryptography"
 CHECK="clang clang-format clang-tidy libclang-rt-dev cppcheck"
 BENCH="nginx libnginx-mod-mail haproxy"
 
