@@ -6,7 +6,6 @@
  */
 #include <string.h>
 
-#include "core/log.h"
 #include "core/metrics.h"
 #include "imap/sasl.h"
 #include "session_internal.h"
@@ -134,19 +133,13 @@ static void update_front(struct session *session)
 	}
 }
 
-/* One line a second, and a counter: somebody fills the memory with lines that do not end. */
+/* Somebody fills the memory with lines that do not end. */
 static void count_refused_lines(struct session *session, uint64_t refused)
 {
-	struct session_set *set = session->set;
-	uint64_t held_back;
-
-	if (refused == 0) {
-		return;
-	}
-	metrics_add(set->house.metrics, METRIC_LIMIT_SASL_LINES, refused);
-	if (log_bound_admits(&set->refusals, timeouts_now_ms(), &held_back)) {
-		log_warn("login refused", log_text("detail", "limits.sasl_lines is reached"),
-			 log_number("held_back", (int64_t)held_back));
+	if (refused > 0) {
+		metrics_add(session->set->house.metrics, METRIC_LIMIT_SASL_LINES, refused);
+		session_set_log_refusal(session->set, "login refused", &session->peer,
+					"limits.sasl_lines is reached");
 	}
 }
 

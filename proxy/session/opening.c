@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/cidr.h"
-#include "core/log.h"
 #include "core/metrics.h"
 #include "net/proxy_header.h"
 #include "session_internal.h"
@@ -132,19 +131,11 @@ static void begin(struct session *session, const uint8_t *rest, size_t length)
 
 /* --- The PROXY header ----------------------------------------------------------------------- */
 
-/* One line a second: it is the setting of a load balancer that is wrong, or of ours. */
+/* It is the setting of a load balancer that is wrong, or of ours. */
 static void refuse_header(struct session *session, const char *why)
 {
-	struct session_set *set = session->set;
-	char peer[ADDR_TEXT_MAX];
-	uint64_t held_back;
-
-	metrics_count(set->house.metrics, METRIC_PROXY_HEADERS_REFUSED);
-	if (log_bound_admits(&set->refusals, timeouts_now_ms(), &held_back)) {
-		addr_format(&session->peer, peer);
-		log_warn("client refused", log_text("client", peer), log_text("detail", why),
-			 log_number("held_back", (int64_t)held_back));
-	}
+	metrics_count(session->set->house.metrics, METRIC_PROXY_HEADERS_REFUSED);
+	session_set_log_refusal(session->set, "client refused", &session->peer, why);
 	session_close(session, CLOSE_PROXY_HEADER);
 }
 

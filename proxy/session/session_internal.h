@@ -123,6 +123,11 @@ void session_close(struct session *session, enum close_reason reason);
 /* session_format_id writes the identifier under which the log and ID know the session. */
 void session_format_id(const struct session *session, char text[SESSION_ID_TEXT_MAX]);
 
+/* session_set_log_refusal warns of a client that may not come, or not in this way: one line a
+ * second for all of a worker's. */
+void session_set_log_refusal(struct session_set *set, const char *event, const struct addr *client,
+			     const char *why);
+
 /* session_log_failure says, to those who look closely, why a connection failed. */
 void session_log_failure(const struct session *session, const char *event, const struct error *why);
 

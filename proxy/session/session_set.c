@@ -177,18 +177,23 @@ static struct session *session_new(struct session_set *set, const struct config_
 	return session;
 }
 
-static void refuse_at_limit(struct session_set *set, const struct addr *peer)
+void session_set_log_refusal(struct session_set *set, const char *event, const struct addr *client,
+			     const char *why)
 {
 	char text[ADDR_TEXT_MAX];
 	uint64_t held_back;
 
-	metrics_count(set->house.metrics, METRIC_LIMIT_MAX_SESSIONS);
 	if (log_bound_admits(&set->refusals, timeouts_now_ms(), &held_back)) {
-		addr_format(peer, text);
-		log_warn("client refused", log_text("client", text),
-			 log_text("detail", "max_sessions is reached"),
+		addr_format(client, text);
+		log_warn(event, log_text("client", text), log_text("detail", why),
 			 log_number("held_back", (int64_t)held_back));
 	}
+}
+
+static void refuse_at_limit(struct session_set *set, const struct addr *peer)
+{
+	metrics_count(set->house.metrics, METRIC_LIMIT_MAX_SESSIONS);
+	session_set_log_refusal(set, "client refused", peer, "max_sessions is reached");
 }
 
 void session_accept(struct session_set *set, const struct config_listener *listener, int fd,

@@ -144,6 +144,7 @@ def test_sasl_lines(bounded, fb1):
         assert_long_line(third, TAKEN)
     line, = gatepost.events("login refused")
     assert (line["level"], line["detail"]) == ("warn", "limits.sasl_lines is reached")
+    assert line["client"] == third.address
     third.close()
     assert totals(gatepost)[1]["limit_refusals_sasl_lines_total"] == "2"
 
