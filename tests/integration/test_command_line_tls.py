@@ -135,14 +135,21 @@ def test_key_in_the_place_of_a_chain(write, certificates):
 
 
 @RUNS
-def test_every_file_is_said_in_one_run(write, tmp_path, run):
-    missing = {pair: tmp_path / f"{pair[0]}.{pair[1]}" for pair in OPTIONS
-               if pair[1] not in ("ocsp", "key", "client_key")}
-    config = write(missing)
+@pytest.mark.parametrize("text", [None, "nothing of the kind\n"], ids=["missing", "text"])
+def test_every_file_is_said_in_one_run(write, tmp_path, run, text):
+    """But keys: of a certificate that cannot be read nothing more is asked."""
+    files = {pair: tmp_path / f"{pair[0]}.{pair[1]}" for pair in OPTIONS
+             if pair[1] not in ("ocsp", "key", "client_key")}
+    # A backend's own authorities are told first; its certificate has a run of its own.
+    if text:
+        del files["backend", "client_chain"]
+        for file in files.values():
+            file.write_text(text)
+    config = write(files)
     done = run_binary("-c", config, *run)
     assert done.returncode == 2
     said = {line.split(": ")[0] for line in done.stderr.splitlines()}
-    assert said == {f"{config}:{place}" for file in missing.values()
+    assert said == {f"{config}:{place}" for file in files.values()
                     for place in places(config, file)}, done.stderr
 
 
