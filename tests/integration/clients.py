@@ -435,23 +435,6 @@ def imapflow(where, folder):
     return Result(done.returncode, subjects_in_text(done.stdout), done.stdout)
 
 
-# --- what TLS is like ---
-
-def sslscan(where, *options):
-    """What it found, as text."""
-    starttls = ["--starttls-imap"] if where.tls == "starttls" else []
-    done = run(["sslscan", "--no-colour", *starttls, *options, f"127.0.0.1:{where.port}"], 120)
-    return Result(done.returncode, [], done.stdout)
-
-
-def testssl(where, *options):
-    """What it found, as text."""
-    starttls = ["-t", "imap"] if where.tls == "starttls" else []
-    done = run(["testssl", "--quiet", "--color", "0", "--warnings", "off", "--ip", "one",
-                *starttls, *options, f"127.0.0.1:{where.port}"], 300)
-    return Result(done.returncode, [], done.stdout)
-
-
 @dataclasses.dataclass
 class Program:
     """How one is run, what TLS it speaks, and whether it gives up soon after a wrong password."""

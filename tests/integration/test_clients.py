@@ -3,7 +3,6 @@
 the same way (C128)."""
 
 import imaplib
-import re
 import shutil
 
 import pytest
@@ -189,20 +188,3 @@ def test_backend_believes_the_clients_address(through, full1):
     done = clients.curl(through("implicit"), "--interface", "127.0.0.77", "-X", "NOOP")
     assert done.returncode == 0, done.stdout
     assert "rip=127.0.0.77" in full1.log()
-
-
-@pytest.mark.parametrize("tls", ["implicit", "starttls"])
-def test_sslscan_finds_no_old_tls(through, tls):
-    text = clients.sslscan(through(tls)).check().output.decode()
-    found = dict(re.findall(r"^(SSLv[23]|TLSv1\.[0-3]) +(\w+)$", text, re.MULTILINE))
-    assert found == {"SSLv2": "disabled", "SSLv3": "disabled", "TLSv1.0": "disabled",
-                     "TLSv1.1": "disabled", "TLSv1.2": "enabled", "TLSv1.3": "enabled"}, text
-    assert "Session renegotiation not supported" in text
-
-
-def test_testssl_finds_no_old_tls(through):
-    text = clients.testssl(through("starttls"), "-p").check().output.decode()
-    found = re.findall(r"^ (SSLv[23]|TLS 1(?:\.[1-3])?) +(not offered|offered)", text, re.MULTILINE)
-    assert dict(found) == {"SSLv2": "not offered", "SSLv3": "not offered", "TLS 1": "not offered",
-                           "TLS 1.1": "not offered", "TLS 1.2": "offered",
-                           "TLS 1.3": "offered"}, text
