@@ -199,7 +199,7 @@ def test_c86_login_timeout_of_the_client_comes_first(limited, fb1):
     assert fb1.wait_for_end(fb1.connections[0])
 
 
-def test_c107_idle_connections_before_login_cost_no_time(limited):
+def test_idle_connections_before_login_cost_no_time(limited):
     gatepost = limited()
     with contextlib.ExitStack() as stack:
         for _ in range(30):

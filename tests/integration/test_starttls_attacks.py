@@ -66,8 +66,8 @@ def assert_only_tls(data, kinds):
 
 
 INJECTIONS = [b"b NOOP\r\n", b"b LOGIN u1 pw\r\n", b"b LOGIN {2+}\r\nu1 {2+}\r\n",
-              b"b LOGIN {8}\r\n", b"b STARTTLS\r\n", b"b", b"\r\n", b"b AUTHENTICATE PLAIN\r\nAHUxAHB3\r\n",
-              b'b ID ("name" "evil")\r\n']
+              b"b LOGIN {8}\r\n", b"b STARTTLS\r\n", b"b", b"\r\n",
+              b"b AUTHENTICATE PLAIN\r\nAHUxAHB3\r\n", b'b ID ("name" "evil")\r\n']
 
 
 @pytest.mark.parametrize("injection", INJECTIONS)
