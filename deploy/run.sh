@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # A whole cluster on this machine, in a folder of its own that is gone at the end: a private Redis,
-# two Dovecots with different mail, one of them behind TLS, certificates, and gatepost in front. Logs
-# two people in, says what to try next, and stays until Ctrl-C. `make run` calls it.
+# two Dovecots with different mail, one of them behind TLS, certificates, and gatepost in front.
+# Logs two people in, says what to try next, and stays until Ctrl-C. `make run` calls it.
 #
 #   GATEPOST=PATH       the program (default: build/release/gatepost)
 #   PORT=9993           where gatepost listens on 127.0.0.1, with TLS from the first byte
@@ -203,7 +203,7 @@ print_cluster() {
 	echo
 	[ -n "$STATIC" ] || echo "  Redis     $DIR/redis.sock"
 	echo "  mail1     imap://127.0.0.1:$MAIL1_PORT    Dovecot $DOVECOT, plain TCP"
-	echo "  mail2     imap://127.0.0.1:$MAIL2_PORT    Dovecot $DOVECOT, STARTTLS, its certificate verified"
+	echo "  mail2     imap://127.0.0.1:$MAIL2_PORT    Dovecot $DOVECOT, verified STARTTLS"
 	echo "  gatepost  imaps://localhost:$PORT     TLS from the first byte"
 	echo "            imap://localhost:$STARTTLS_PORT      STARTTLS"
 	echo

@@ -57,8 +57,7 @@ struct preauth_settings {
 
 enum preauth_verdict {
 	PREAUTH_MORE,     /* all input is consumed: send the reply, feed again when bytes arrive.
-			   * Or PREAUTH_REPLY_MAX is reached: send it, feed the rest when it has left
-			   */
+			   * Or PREAUTH_REPLY_MAX is reached: send it, then feed the rest */
 	PREAUTH_LOGIN,    /* credentials are complete. Input behind the command is left unconsumed:
 			   * it belongs to the backend if the login succeeds. The session calls
 			   * preauth_refuse() or preauth_challenge() and feeds on, or ends the

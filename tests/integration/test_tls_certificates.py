@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which certificate a client sees, what is stapled to it, and which certificates clients may show."""
+"""Which certificate a client sees, what is stapled to it, and which ones clients may show."""
 
 import shutil
 import ssl

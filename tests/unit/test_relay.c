@@ -393,6 +393,7 @@ static void test_idle_session_owns_nothing(void **state)
 	assert_null(session->client.held);
 	assert_null(session->upstream.spill);
 	assert_null(session->upstream.held);
+	/* C122: silence alone ends no session. */
 	assert_int_equal(session->timeout.deadline_ms, TIMEOUT_NEVER);
 	end(&rig, &client, &backend);
 }
