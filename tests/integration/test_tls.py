@@ -201,7 +201,8 @@ def test_c114_random_names_cost_no_memory(proxy, certificates):
     handshakes(300)
     before = proxy.resident_kib()
     handshakes(2000)
-    assert proxy.resident_kib() - before < (16384 if is_sanitized() else 512)
+    # AddressSanitizer keeps what was freed, up to 256 MiB.
+    assert proxy.resident_kib() - before < (300_000 if is_sanitized() else 512)
 
 
 def test_handshakes_are_counted_and_logged(start_gatepost, fb1):

@@ -8,7 +8,7 @@ import pytest
 
 from backend_tls import over_tls, totals
 from certificates import Pair
-from proxy import certificate_table
+from proxy import certificate_table, is_sanitized
 from servers import AS_ROOT
 
 VERSIONS = pytest.mark.parametrize("versions", ["1.2", "1.3"])
@@ -151,6 +151,7 @@ def test_c116_no_log_of_keys(start_gatepost, certificates, secure, tmp_path):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root may read the memory of a process without dumps")
+@pytest.mark.skipif(is_sanitized(), reason="sanitizers have a free() of their own")
 def test_key_files_are_wiped_from_memory(start_gatepost, fb1, private):
     """The text of a PEM file is not kept; the key itself has to be. (C116's "not in a core" is in
     test_process.py.)"""
