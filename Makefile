@@ -66,7 +66,7 @@ REPLAYS      := $(patsubst %,$(BUILD)/replay/%,$(FUZZERS))
 BENCH_TOOLS  := $(BUILD)/bench/imapload $(BUILD)/bench/plain_backend
 
 .DEFAULT_GOAL := all
-.PHONY: all help run test programs unit replay integration scan check lint fuzz bench clean install-deps
+.PHONY: FORCE all help run test programs unit replay integration scan check lint fuzz bench clean install-deps
 .SECONDARY:
 
 all: $(GATEPOST) ## build gatepost (VARIANT=release|debug|asan|tsan)
@@ -136,7 +136,16 @@ $(ROOMS): $(ROOM_OBJECTS)
 $(BUILD)/%.c.o: %.c
 	@echo "  CC   $<"
 	@mkdir -p $(@D)
-	@$(CC) $(CPPFLAGS) -DGATEPOST_VERSION='"$(VERSION)"' $(CFLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# Those that name the version are made anew when it changes.
+NAMES_VERSION := $(BUILD)/proxy/daemon/main.c.o $(BUILD)/proxy/daemon/process.c.o
+$(NAMES_VERSION): CPPFLAGS += -DGATEPOST_VERSION='"$(VERSION)"'
+$(NAMES_VERSION): $(BUILD)/version
+
+$(BUILD)/version: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
 
 $(BUILD)/%.cpp.o: %.cpp
 	@echo "  CXX  $<"

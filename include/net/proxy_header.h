@@ -50,7 +50,8 @@ struct proxy_header {
 enum proxy_header_verdict proxy_header_read(struct proxy_header *header, const void *bytes,
 					    size_t length, size_t *size, const char **why);
 
-/* struct proxy_header_client is what we tell a backend. Zeroed addresses: LOCAL. */
+/* struct proxy_header_client is what we tell a backend. LOCAL where `source` is no IP address; a
+ * `destination` that is none is written as the unspecified one. */
 struct proxy_header_client {
 	struct addr source;
 	struct addr destination;

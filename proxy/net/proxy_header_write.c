@@ -131,19 +131,31 @@ static void put_fixed(struct writer *writer, uint8_t command, uint8_t family)
 	put_u16(writer, 0);
 }
 
+/* Of a client whose way came by a Unix socket, all but the end of it is known. */
+static struct proxy_header_client with_destination(const struct proxy_header_client *client)
+{
+	struct proxy_header_client whole = *client;
+
+	if (!is_ip(&whole.destination)) {
+		whole.destination = (struct addr){.family = client->source.family};
+	}
+	return whole;
+}
+
 void proxy_header_write(struct buffer *out, const struct proxy_header_client *client)
 {
 	struct writer writer = {.length = 0};
 	size_t length;
 
-	if (!is_ip(&client->source) || !is_ip(&client->destination)) {
+	if (!is_ip(&client->source)) {
 		put_fixed(&writer, COMMAND_LOCAL, FAMILY_UNSPEC);
 	} else {
-		uint8_t family = both_v4(client) ? FAMILY_INET : FAMILY_INET6;
+		struct proxy_header_client whole = with_destination(client);
+		uint8_t family = both_v4(&whole) ? FAMILY_INET : FAMILY_INET6;
 
 		put_fixed(&writer, COMMAND_PROXY, (uint8_t)(family << 4 | TRANSPORT_STREAM));
-		put_addresses(&writer, client);
-		put_tlvs(&writer, client);
+		put_addresses(&writer, &whole);
+		put_tlvs(&writer, &whole);
 	}
 	length = writer.length - PROXY_HEADER_FIXED;
 	writer.bytes[PROXY_HEADER_FIXED - 2] = (uint8_t)(length >> 8);

@@ -13,23 +13,30 @@
 
 /* --- What it is told ------------------------------------------------------------------------ */
 
-/* What ID tells the backend of the client; NULL where it should not, or has nothing to tell. */
+/* The text of an IP address; NULL of a Unix socket, which has none. */
+static const char *ip_of(const struct addr *addr, char text[ADDR_IP_TEXT_MAX])
+{
+	if (addr->family == AF_UNIX) {
+		return NULL;
+	}
+	addr_format_ip(addr, text);
+	return text;
+}
+
+/* What ID tells the backend of the client; NULL where it should not. */
 static const struct upstream_identity *describe_client(struct session *session)
 {
 	struct login *login = session->login;
 	struct preauth_identity own = preauth_identity(login->preauth);
-	bool has_ip = login->connected.family != AF_UNIX;
 
-	if (!session->backend->send_id || session->peer.family == AF_UNIX) {
+	if (!session->backend->send_id) {
 		return NULL;
 	}
-	addr_format_ip(&session->peer, login->originating_ip);
-	addr_format_ip(&login->connected, login->connected_ip);
 	session_format_id(session, login->session_id);
 	login->identity = (struct upstream_identity){
-		.originating_ip = login->originating_ip,
+		.originating_ip = ip_of(&session->peer, login->originating_ip),
 		.originating_port = addr_port(&session->peer),
-		.connected_ip = has_ip ? login->connected_ip : NULL,
+		.connected_ip = ip_of(&login->connected, login->connected_ip),
 		.connected_port = addr_port(&login->connected),
 		.session_id = own.session_id != NULL ? own.session_id : login->session_id,
 		.pairs = own.pairs,

@@ -76,7 +76,7 @@ def test_unix_listener(start_gatepost, fb1, folder):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(path))
             log_in_on(sock)
-    assert not fb1.connections[0].ids
+    assert set(fb1.connections[0].ids[0]) == {"x-session-id", "x-proxy-ttl"}
     gatepost.wait_for_log("client=unix")
 
 

@@ -121,8 +121,8 @@ static void answer_query(const struct dns *dns, const uint8_t first[4], const ui
 	socklen_t from_length = sizeof(from);
 	uint8_t packet[512];
 	uint8_t record[16] = {0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4};
-	ssize_t length = recvfrom(dns->fd, packet, sizeof(packet) - 32, 0,
-				  (struct sockaddr *)&from, &from_length);
+	ssize_t length = recvfrom(dns->fd, packet, sizeof(packet) - 32, 0, (struct sockaddr *)&from,
+				  &from_length);
 	size_t question = 12;
 	bool is_a;
 
@@ -466,17 +466,24 @@ static void test_no_identity_where_none_is_wanted(void **state)
 	expect_no_identity(&rig, &client);
 }
 
-static void test_no_identity_of_a_unix_client(void **state)
+/* It has no address; the rest is told. */
+static void test_identity_of_a_unix_client(void **state)
 {
 	struct session_rig rig;
 	struct rig_peer client;
+	struct rig_peer backend;
 
 	(void)state;
 	session_rig_open(&rig, NULL);
 	rig_connect_unix(&rig, &client);
 	rig_expect(&rig, &client, "\r\n");
-	rig_say(&rig, &client, RIG_LOGIN);
-	expect_no_identity(&rig, &client);
+	rig_say(&rig, &client, "i ID (\"name\" \"webmail\")\r\n" RIG_LOGIN);
+	rig_accept(&rig, rig.backend, &backend);
+	rig_say(&rig, &backend, GREETING_WITH_ID);
+	rig_expect_only(&rig, &backend, "G1 ID (\"x-session-id\" \"");
+	rig_expect(&rig, &backend, " \"name\" \"webmail\")\r\n");
+	rig_forget(&backend);
+	end(&rig, &client);
 }
 
 /* --- The hand-off --------------------------------------------------------------------------- */
@@ -500,8 +507,7 @@ static void test_hand_off_carries_both_sides(void **state)
 	assert_null(session->login);
 	assert_int_equal(session->bytes_upstream, strlen("b SELECT INBOX\r\n"));
 	assert_int_equal(session->bytes_downstream, strlen("* 3 EXISTS\r\n"));
-	assert_int_equal(metrics_get(&rig.metrics, METRIC_BYTES_UPSTREAM),
-			 session->bytes_upstream);
+	assert_int_equal(metrics_get(&rig.metrics, METRIC_BYTES_UPSTREAM), session->bytes_upstream);
 	assert_int_equal(metrics_get(&rig.metrics, METRIC_BYTES_DOWNSTREAM),
 			 session->bytes_downstream);
 	rig_forget(&backend);
@@ -551,7 +557,7 @@ int main(void)
 		cmocka_unit_test(test_route_back_to_our_unix_socket),
 		cmocka_unit_test(test_identity_of_the_client),
 		cmocka_unit_test(test_no_identity_where_none_is_wanted),
-		cmocka_unit_test(test_no_identity_of_a_unix_client),
+		cmocka_unit_test(test_identity_of_a_unix_client),
 		cmocka_unit_test(test_hand_off_carries_both_sides),
 		cmocka_unit_test(test_next_login_does_not_inherit_a_failure),
 	};

@@ -519,9 +519,6 @@ static void test_write_bytes(void **state)
 	check_bytes(&out, local, sizeof(local) - 1);
 	buffer_done(&out);
 	set_addr(&client.source, "192.0.2.1", 40000);
-	proxy_header_write(&out, &client);
-	check_bytes(&out, local, sizeof(local) - 1);
-	buffer_done(&out);
 	set_addr(&client.destination, "198.51.100.2", 993);
 	proxy_header_write(&out, &client);
 	check_bytes(&out, v4, sizeof(v4) - 1);
@@ -546,7 +543,8 @@ static const struct {
 	{"192.0.2.1", "2001:db8::2", "192.0.2.1:1", "[2001:db8::2]:65535"},
 	{"2001:db8::1", "198.51.100.2", "[2001:db8::1]:1", "198.51.100.2:65535"},
 	{NULL, "198.51.100.2", "none", "none"},
-	{"2001:db8::1", NULL, "none", "none"},
+	{"2001:db8::1", NULL, "[2001:db8::1]:1", "[::]:0"},
+	{"192.0.2.1", NULL, "192.0.2.1:1", "0.0.0.0:0"},
 };
 
 static void test_there_and_back(void **state)
