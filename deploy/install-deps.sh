@@ -18,7 +18,7 @@ TEST="libcmocka-dev python3-pytest isync libsasl2-modules neomutt mutt offlineim
       fetchmail getmail6 interimap imapfilter gsasl cyrus-clients uw-mailutils aerc expect
       sslscan testssl.sh python3-cryptography"
 CHECK="clang clang-format clang-tidy libclang-rt-dev cppcheck"
-BENCH="nginx libnginx-mod-mail haproxy"
+BENCH="nginx libnginx-mod-mail haproxy libcmocka-dev"
 
 POLICY=/usr/sbin/policy-rc.d
 
