@@ -177,8 +177,8 @@ def test_c86_login_timeout_of_a_backend(limited, fb1, detail, timeout):
     with gatepost.connect() as client:
         started = time.monotonic()
         assert client.command("a", "LOGIN u1 pw")[0].startswith(b"a NO [UNAVAILABLE] ")
-        seconds = int(timeout.removesuffix("ms")) / 1000
-        assert seconds - 0.1 < time.monotonic() - started < seconds + 1
+        # Not too early; that it comes at all, long before the default, the client's patience says.
+        assert time.monotonic() - started > int(timeout.removesuffix("ms")) / 1000 - 0.1
         client.assert_usable()
     line, = gatepost.events("login failed")
     assert (line["level"], line["detail"], line["backend"]) == ("warn", detail, "FB1")

@@ -106,10 +106,8 @@ def test_c66_injection_split_everywhere(proxy, directory, fb1):
                          ids=["random", "LOGIN", "too long a record", "SSL 2", "HTTP"])
 def test_c70_no_tls_after_ok(proxy, clear, directory, fb1, data):
     assert statuses(clear.command("a", "STARTTLS")) == ["a OK"]
-    started = time.monotonic()
     clear.send(data)
     assert_only_tls(read_raw(clear), {ALERT})
-    assert time.monotonic() - started < 1
     assert not directory.lookups() and not fb1.connections
     with Client(proxy.starttls_port) as other:
         other.greet().starttls(proxy.ca)
