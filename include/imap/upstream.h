@@ -120,6 +120,10 @@ void upstream_write_ready(const struct upstream *upstream, const char *tag,
  * Text passed on is printable and has at most 200 octets. */
 struct refusal upstream_refusal(const struct upstream *upstream);
 
+/* upstream_referral is the URL of a [REFERRAL ...] in the NO that refused the login, after
+ * UPSTREAM_FAILED: printable, at most 512 octets. NULL where there was none. Borrowed. */
+const char *upstream_referral(const struct upstream *upstream);
+
 /* upstream_reason is the sentence for the log after UPSTREAM_REFUSED or UPSTREAM_FAILED: printable,
  * at most 255 octets, no secret. Borrowed. */
 const char *upstream_reason(const struct upstream *upstream);

@@ -53,6 +53,38 @@ must_use struct resolver *resolver_new(struct ev_loop *loop, const char *servers
 void resolver_ask(struct resolver *resolver, struct resolver_query *query, const char *host,
 		  uint16_t port, resolver_callback_t *callback);
 
+/* struct resolver_service is one target of an SRV record (RFC 2782); `host` is in lower case and
+ * without the final dot, borrowed. */
+struct resolver_service {
+	const char *host;
+	uint16_t port;
+	uint16_t priority;
+	uint16_t weight;
+};
+
+#define RESOLVER_SERVICES_MAX 256 /* of one name; more are ignored */
+
+struct resolver_service_query;
+
+/* The answer: `count` targets, those of the lowest priority first, borrowed for the call, to be
+ * asked for again in `ttl` seconds (RESOLVER_TTL_MIN to RESOLVER_TTL_MAX); or 0 and `why`. A single
+ * target "." is no service: count 0 and `why` NULL. */
+typedef void resolver_service_callback_t(struct resolver_service_query *query,
+					 const struct resolver_service *services, size_t count,
+					 unsigned ttl, const char *why);
+
+/* struct resolver_service_query is embedded in the asker; zero is "nothing asked". */
+struct resolver_service_query {
+	struct resolver_service_question *question;
+	resolver_service_callback_t *callback;
+};
+
+/* resolver_ask_services asks for the SRV records of `name` ("_imap._tcp.mail.example.org"); nothing
+ * is remembered here, since the asker asks again by the TTL. */
+void resolver_ask_services(struct resolver *resolver, struct resolver_service_query *query,
+			   const char *name, resolver_service_callback_t *callback);
+void resolver_cancel_services(struct resolver_service_query *query);
+
 /* resolver_cancel: the callback will not be called; the answer, when it comes, is remembered.
  * Nothing happens if nothing is being asked. */
 void resolver_cancel(struct resolver_query *query);

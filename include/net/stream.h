@@ -24,6 +24,7 @@
 #include "net/stream_loop.h"
 #include "net/stream_state.h"
 
+struct source_pool;
 struct ssl_ctx_st;
 struct tls_peer;
 
@@ -50,10 +51,13 @@ struct stream_events {
 must_use bool stream_accept(struct stream *stream, struct stream_loop *shared, int fd,
 			    struct ssl_ctx_st *context, const struct stream_events *events);
 
-/* struct stream_target is an address, or, where that is NULL, the path of a Unix socket. */
+/* struct stream_target is an address, or, where that is NULL, the path of a Unix socket. `sources`
+ * is where the connection comes from; NULL: the system chooses. The stream keeps what it takes of
+ * them until it is closed. */
 struct stream_target {
 	const struct addr *address;
 	const char *path;
+	struct source_pool *sources;
 };
 
 /* stream_connect begins to connect to `target`, borrowed for the call. False, and `error`, when
