@@ -134,6 +134,9 @@ void directory_detach(struct directory_desk *desk);
  * before it returns; where a question is needed, at the latest when redis.timeout is over. */
 void directory_enter(struct directory_desk *desk, struct stay *stay, const char *user);
 
+/* directory_user is the routing key that the stay entered with; borrowed while it is somewhere. */
+const char *directory_user(const struct stay *stay);
+
 /* directory_leave ends the stay: no event follows. `settled` tells that the backend has no session
  * of it any more (its own end was seen, or no login was sent); otherwise a move waits for
  * DIRECTORY_SETTLE_MS more. Nothing happens to a stay that is nowhere. */

@@ -79,6 +79,10 @@ enum member_drain {
 
 /* member_set_drain is told by who reads `gatepost:drain:NAME`; a change is logged. */
 void member_set_drain(struct member *member, enum member_drain drain, unsigned rate);
+
+/* member_take_kick tells whether one more session may be moved away now, at the drain's rate; of a
+ * member whose canary is over, at moves.drain_rate. */
+bool member_take_kick(struct member *member, uint64_t now_ms);
 enum member_drain member_drain(const struct member *member);
 unsigned member_drain_rate(const struct member *member);
 
