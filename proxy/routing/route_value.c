@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "base/text.h"
+#include "base/url.h"
 
 #define SCHEME     "imap://"
 #define SCHEME_TLS "imaps://"
@@ -36,40 +37,6 @@ bool route_value_refuse(struct error *error, const char *text, size_t length, co
 		  reason);
 	buffer_done(&shown);
 	return false;
-}
-
-/* A name whose last label is a number is a mistyped address, never a host (RFC 3696 section 2). */
-static bool ends_in_number(const char *host)
-{
-	size_t length = strlen(host);
-	const char *label;
-
-	while (length > 0 && host[length - 1] == '.') {
-		length--;
-	}
-	label = memrchr(host, '.', length);
-	label = label != NULL ? label + 1 : host;
-	return strspn(label, "0123456789") >= length - (size_t)(label - host);
-}
-
-static bool parse_authority(struct endpoint *address, const char *authority, uint16_t port,
-			    struct error *why)
-{
-	struct endpoint parsed = {0};
-
-	if (text_equal_nocase(authority, strcspn(authority, ":"), "unix")) {
-		return error_set(why, "a URL names a host, and \"unix\" would be read as a socket");
-	}
-	if (!endpoint_parse(&parsed, authority, port, why)) {
-		return false;
-	}
-	if (parsed.kind == ENDPOINT_NAME && ends_in_number(parsed.name)) {
-		endpoint_done(&parsed);
-		return error_set(why, "its host is neither an IP address nor a host name");
-	}
-	text_lower(parsed.name);
-	*address = parsed;
-	return true;
 }
 
 /* --- Options -------------------------------------------------------------------------------- */
@@ -116,36 +83,6 @@ static bool cut_options(struct options *options, char *text, struct error *why)
 	return true;
 }
 
-static int hexadecimal(char digit)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *at = memchr(digits, text_fold((uint8_t)digit), sizeof(digits) - 1);
-
-	return at != NULL ? (int)(at - digits) : -1;
-}
-
-/* Decodes in place; the NUL moves to the front too. False when a '%' stands without two digits. */
-static bool decode(char *text, size_t *length)
-{
-	char *out = text;
-
-	for (const char *at = text; *at != '\0'; at++) {
-		if (*at != '%') {
-			*out++ = *at;
-			continue;
-		}
-		/* A NUL is no digit, so nothing behind it is looked at. */
-		if (hexadecimal(at[1]) < 0 || hexadecimal(at[2]) < 0) {
-			return false;
-		}
-		*out++ = (char)(hexadecimal(at[1]) * 16 + hexadecimal(at[2]));
-		at += 2;
-	}
-	*out = '\0';
-	*length = (size_t)(out - text);
-	return true;
-}
-
 static bool read_mailbox(struct route_value *value, char *user, struct error *why)
 {
 	size_t length = 0;
@@ -153,7 +90,7 @@ static bool read_mailbox(struct route_value *value, char *user, struct error *wh
 	if (user == NULL) {
 		return true;
 	}
-	if (!decode(user, &length)) {
+	if (!url_decode(user, &length)) {
 		return error_set(why, "behind %% stand two hexadecimal digits");
 	}
 	if (length == 0 || length > ROUTE_MAILBOX_MAX) {
@@ -213,8 +150,8 @@ static bool read_url(struct route_value *value, char *text, const struct options
 		return error_set(why, "no user, path or fragment may stand in it");
 	}
 	return read_tls(value, options->tls, has_tls, why) &&
-	       parse_authority(&value->address, authority,
-			       value->tls == CONFIG_TLS_IMPLICIT ? PORT_TLS : PORT, why);
+	       url_parse_host(&value->address, authority,
+			      value->tls == CONFIG_TLS_IMPLICIT ? PORT_TLS : PORT, why);
 }
 
 static bool read_name(struct route_value *value, const char *text, const struct options *options,
