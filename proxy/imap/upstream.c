@@ -338,6 +338,7 @@ void upstream_free(struct upstream *upstream)
 	buffer_done(&upstream->capability);
 	buffer_done(&upstream->alerts);
 	buffer_done(&upstream->bye);
+	buffer_done(&upstream->referral);
 	explicit_bzero(upstream, sizeof(*upstream));
 	free(upstream);
 }

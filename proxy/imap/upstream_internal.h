@@ -69,6 +69,7 @@ struct upstream {
 	/* The text of the last BYE, printable. */
 	struct buffer bye;
 
+	struct buffer referral; /* the URL with its NUL, or empty */
 	struct refusal refusal;
 	char refusal_text[UPSTREAM_TEXT_MAX + 1];
 	char reason[UPSTREAM_REASON_SIZE];

@@ -264,6 +264,14 @@ static void check_offer(const struct run *run)
 	assert_int_equal(offer->mechanisms, script->mechanisms);
 }
 
+static void check_referral(const struct run *run)
+{
+	const char *referral = upstream_referral(run->upstream);
+	const char *wanted = run->script->referral;
+
+	assert_string_equal(or (referral, "none"), or (wanted, "none"));
+}
+
 static void check_result(const struct run *run)
 {
 	const struct upstream_script *script = run->script;
@@ -286,6 +294,7 @@ static void check_result(const struct run *run)
 	}
 	check_text(script->name, "client", &result, client);
 	check_offer(run);
+	check_referral(run);
 	if (strstr(upstream_reason(run->upstream), or (script->reason, "")) == NULL) {
 		fail_msg("%s: reason: %s", script->name, upstream_reason(run->upstream));
 	}
