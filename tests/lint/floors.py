@@ -12,16 +12,17 @@ PURE = ("base", "imap")
 # header: where it may be included. A trailing * stands for the rest of the name.
 ROOMS_OF_LIBRARIES = {
     "hiredis/": ["routing/redis_codec"],
-    "openssl/": ["net/tls*", "net/ticket", "net/stream*"],
+    "openssl/": ["net/tls*", "net/ticket", "net/stream*", "base/hash"],
     "toml++/": ["core/toml"],
     "ares.h": ["net/resolver"],
     "ev.h": ["net/*", "routing/*", "session/*", "daemon/*"],
-    # Workers share the ticket keys, which are exchanged, and the OCSP responses of the store.
+    # Workers share the ticket keys, which are exchanged, and the OCSP responses of the store; the
+    # inbox is where threads meet; what Redis said is shared by the shards of the directory.
     "pthread.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
-                  "net/ticket", "net/tls"],
+                  "net/ticket", "net/tls", "net/inbox", "routing/route_text"],
     # Process-wide tables count without a lock.
     "stdatomic.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
-                    "session/limit"],
+                    "session/limit", "routing/route_text"],
     "threads.h": [],
     "jansson.h": ["daemon/control"],
     "microhttpd.h": ["daemon/http"],
