@@ -53,8 +53,8 @@ static void test_defaults(void **state)
 	assert_string_equal(config->tls.client_ca, "");
 	assert_int_equal(config->tls.client_name, CONFIG_CLIENT_NAME_EMAIL);
 	assert_int_equal(config->tls.certificate_count, 0);
-	assert_int_equal(config->redis.address.kind, ENDPOINT_IP);
-	assert_int_equal(config->redis.address.port, 6379);
+	assert_int_equal(config->redis.addresses[0].kind, ENDPOINT_IP);
+	assert_int_equal(config->redis.addresses[0].port, 6379);
 	assert_int_equal(config->redis.timeout_ms, 500);
 	assert_int_equal(config->routing.source, CONFIG_SOURCE_REDIS);
 	assert_string_equal(config->routing.lookup, "GET gatepost:route:{user}");
@@ -133,7 +133,7 @@ static void test_values(void **state)
 	assert_int_equal(config->listeners[2].tls, CONFIG_TLS_NONE);
 	assert_true(config->listeners[2].allow_plaintext);
 	assert_int_equal(config->tls.min_version, CONFIG_TLS_1_3);
-	assert_string_equal(config->redis.address.name, "/run/r@d is");
+	assert_string_equal(config->redis.addresses[0].name, "/run/r@d is");
 	assert_string_equal(config->redis.user, "me@here");
 	assert_string_equal(config->redis.password, "***");
 	assert_int_equal(config->redis.database, 3);
@@ -218,7 +218,7 @@ static void test_round_trip(void **state)
 	(void)state;
 	assert_string_equal(first, second);
 	assert_string_equal(again->redis.user, config->redis.user);
-	assert_string_equal(again->redis.address.name, config->redis.address.name);
+	assert_string_equal(again->redis.addresses[0].name, config->redis.addresses[0].name);
 	assert_true(endpoint_equal(&again->listeners[2].address, &config->listeners[2].address));
 	assert_int_equal(again->listeners[0].trusted.count, 3);
 	assert_int_equal(again->listeners[0].mechanisms, config->listeners[0].mechanisms);
@@ -280,9 +280,9 @@ static void test_redis_urls(void **state)
 
 		snprintf(line, sizeof(line), "url = \"%s\"", rows[i].url);
 		config = load_in("[redis]", line);
-		assert_int_equal(config->redis.address.kind, rows[i].kind);
-		assert_string_equal(config->redis.address.name, rows[i].name);
-		assert_int_equal(config->redis.address.port, rows[i].port);
+		assert_int_equal(config->redis.addresses[0].kind, rows[i].kind);
+		assert_string_equal(config->redis.addresses[0].name, rows[i].name);
+		assert_int_equal(config->redis.addresses[0].port, rows[i].port);
 		assert_string_equal(config->redis.user, rows[i].user);
 		assert_string_equal(config->redis.password, rows[i].password);
 		assert_int_equal(config->redis.database, rows[i].database);
