@@ -3,15 +3,20 @@
  * Sessions: one client joined with one backend. A worker owns a set of them; each session is in
  * exactly one phase, and each phase is a list, so that the length of a list is the gauge.
  *
- *   [proxy_header ->] handshake -> greeted -> routing -> connecting -> [securing ->] greeting
- *   -> authenticating -> relaying
+ *   [proxy_header ->] handshake -> greeted -> routing -> [queued ->] connecting -> [securing ->]
+ *   greeting -> authenticating -> relaying
  *
+ *   routing                    <-> parked               the user is on hold
+ *   queued to authenticating   -> queued or connecting  another backend, by rank or referral
+ *   queued to greeting         -> routing               the user was moved or held meanwhile
  *   greeted                    -> handshake             the client asked for STARTTLS
  *   authenticating             <-> securing             STARTTLS to the backend
  *   authenticating             <-> challenged           the backend asks the client something
  *   routing to challenged      -> greeted               the login failed, not for the user's fault
  *   routing to challenged      -> refusing -> greeted   the credentials were refused
- *   relaying                   -> half_closed           the client has ended its side
+ *   relaying                   -> leaving               it shall end, at a quiet moment
+ *   relaying, leaving          -> half_closed           the client has ended its side, or we for it
+ *   relaying, leaving          -> orphaned              the backend has gone, with many sessions
  *   greeted to half_closed     -> closing               in order: what was written still leaves
  *   any                        -> closed
  */
@@ -33,6 +38,7 @@ struct config_listener;
 struct limit;
 struct metrics;
 struct resolver;
+struct route_events;
 struct router;
 struct session;
 struct ssl_ctx_st;
@@ -67,6 +73,8 @@ struct session_set {
 	uint64_t id_next;
 	struct preauth_limits preauth_limits;
 	struct preauth_ration preauth_ration;
+	struct timeout_list movers; /* when to look again for sessions that drains move away */
+	struct timeout mover;
 	struct ev_prepare reaper;  /* frees what was closed, once the loop's turn is over */
 	struct log_bound warnings; /* of logins that fail for no fault of the user */
 	struct log_bound refusals; /* of clients that may not come, or not in this way */
@@ -75,6 +83,9 @@ struct session_set {
 };
 
 void session_set_init(struct session_set *set, const struct session_house *house);
+
+/* session_route_events are those of the router of a set, whose owner is the set. */
+extern const struct route_events session_route_events;
 
 /* session_set_done frees what was closed; no session may be alive. */
 void session_set_done(struct session_set *set);

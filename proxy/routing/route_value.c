@@ -25,6 +25,7 @@
 struct options {
 	char *user;
 	char *tls;
+	char *assigned; /* it has no value */
 };
 
 bool route_value_refuse(struct error *error, const char *text, size_t length, const char *reason)
@@ -43,8 +44,8 @@ bool route_value_refuse(struct error *error, const char *text, size_t length, co
 
 static bool take_option(struct options *options, char *option, struct error *why)
 {
-	static const char *const names[] = {"user=", "tls="};
-	char **const places[] = {&options->user, &options->tls};
+	static const char *const names[] = {"user=", "tls=", "assigned"};
+	char **const places[] = {&options->user, &options->tls, &options->assigned};
 
 	for (size_t i = 0; i < array_length(names); i++) {
 		size_t length = strlen(names[i]);
@@ -58,7 +59,7 @@ static bool take_option(struct options *options, char *option, struct error *why
 		*places[i] = option + length;
 		return true;
 	}
-	return error_set(why, "\"%.32s\" is no option: there are user= and tls=", option);
+	return error_set(why, "\"%.32s\" is no option: there are user=, tls= and assigned", option);
 }
 
 /* Cuts `text` at its first '?' and reads what stands behind it. */
@@ -140,6 +141,9 @@ static bool read_url(struct route_value *value, char *text, const struct options
 	char *authority = text + strlen(has_tls ? SCHEME_TLS : SCHEME);
 	size_t length = strlen(authority);
 
+	if (options->assigned != NULL) {
+		return error_set(why, "only a backend's name is assigned");
+	}
 	if (!is_ascii(authority)) {
 		return error_set(why, "a URL is written in ASCII");
 	}
@@ -163,6 +167,10 @@ static bool read_name(struct route_value *value, const char *text, const struct 
 	if (options->tls != NULL) {
 		return error_set(why, "the configuration says whether a backend has TLS");
 	}
+	if (options->assigned != NULL && options->assigned[0] != '\0') {
+		return error_set(why, "assigned has no value");
+	}
+	value->assigned = options->assigned != NULL;
 	memcpy(value->name, text, strlen(text) + 1);
 	return true;
 }

@@ -63,6 +63,7 @@ void session_set_init(struct session_set *set, const struct session_house *house
 	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
 		timeout_list_init(&set->phases[i], house->timeouts, on_deadline);
 	}
+	timeout_list_init(&set->movers, house->timeouts, departure_look);
 	ev_prepare_init(&set->reaper, on_turn_over);
 	set->reaper.data = set;
 }
@@ -102,10 +103,21 @@ void session_set_done(struct session_set *set)
 {
 	invariant(session_set_count(set) == 0);
 	reap(set);
+	timeout_remove(&set->mover);
+	timeout_list_done(&set->movers);
 	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
 		timeout_list_done(&set->phases[i]);
 	}
 }
+
+const struct route_events session_route_events = {
+	.answered = client_login_answered,
+	.parked = client_park_begin,
+	.released = client_park_release,
+	.changed = departure_changed,
+	.held = departure_held,
+	.drains_changed = departure_drains_changed,
+};
 
 typedef void session_visitor_t(struct session *session);
 
@@ -137,13 +149,20 @@ void session_set_drain(struct session_set *set)
 	visit_phase(set, SESSION_REFUSING, client_login_answer);
 }
 
+static void end_relay(struct session *session)
+{
+	relay_end(session, CLOSE_DRAINED);
+}
+
 void session_set_finish(struct session_set *set)
 {
 	for (unsigned phase = SESSION_ROUTING; phase <= SESSION_CHALLENGED; phase++) {
 		visit_phase(set, (enum session_phase)phase, client_side_drain);
 	}
 	visit_phase(set, SESSION_REFUSING, client_login_answer);
-	visit_phase(set, SESSION_RELAYING, relay_drain);
+	visit_phase(set, SESSION_RELAYING, end_relay);
+	visit_phase(set, SESSION_LEAVING, end_relay);
+	visit_phase(set, SESSION_ORPHANED, departure_orphan_expired);
 }
 
 void session_set_close(struct session_set *set)
@@ -245,11 +264,21 @@ static void on_deadline(struct timeout *timeout)
 	case SESSION_CHALLENGED:
 		client_side_expired(session);
 		break;
+	case SESSION_PARKED:
+		client_park_expired(session);
+		break;
+	case SESSION_QUEUED:
 	case SESSION_CONNECTING:
 	case SESSION_SECURING:
 	case SESSION_GREETING:
 	case SESSION_AUTHENTICATING:
 		login_expired(session);
+		break;
+	case SESSION_LEAVING:
+		departure_expired(session);
+		break;
+	case SESSION_ORPHANED:
+		departure_orphan_expired(session);
 		break;
 	case SESSION_REFUSING:
 		client_login_answer(session);
