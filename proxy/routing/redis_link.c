@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The connection to Redis: how it is made, greeted, lost and made again.
+ * The connection to Redis: how it is made, secured, greeted, lost and made again.
  */
 #include "redis_link_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/config.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "net/tls_client.h"
 
 /* Bytes read at a time. The chunk that streams share cannot serve: an answer makes sessions go on,
  * and they read too. */
@@ -34,12 +33,11 @@ static void log_loss(struct redis_link *link, uint64_t now_ms)
 	}
 	link->loss_logged = true;
 	link->loss_logged_ms = now_ms;
-	endpoint_format(&link->settings.config->address, address);
-	log_warn("Redis is not usable", log_text("address", address),
-		 log_text("detail", link->why.text));
+	endpoint_format(link->settings.address, address);
+	log_warn(link->use->loss, log_text("address", address), log_text("detail", link->why.text));
 }
 
-static void log_recovery(struct redis_link *link)
+void redis_link_recovered(struct redis_link *link)
 {
 	char address[ENDPOINT_TEXT_MAX];
 
@@ -47,8 +45,13 @@ static void log_recovery(struct redis_link *link)
 		return;
 	}
 	link->loss_logged = false;
-	endpoint_format(&link->settings.config->address, address);
-	log_info("Redis is usable again", log_text("address", address));
+	endpoint_format(link->settings.address, address);
+	log_info(link->use->recovery, log_text("address", address));
+}
+
+void redis_link_settled(struct redis_link *link)
+{
+	link->pause_ms = 0;
 }
 
 /* A pause grows when a whole round has failed: every address of the name once. */
@@ -106,7 +109,7 @@ static void lose(struct redis_link *link, const struct error *why)
 	if (was_ready) {
 		struct error told = link->why;
 
-		link->events->lost(link, &told);
+		link->use->lost(link, &told);
 	}
 }
 
@@ -118,36 +121,7 @@ static void lose_because(struct redis_link *link, const char *why)
 	lose(link, &error);
 }
 
-/* --- AUTH and SELECT ------------------------------------------------------------------------ */
-
-static bool wants_auth(const struct redis_link *link)
-{
-	return link->settings.config->password[0] != '\0';
-}
-
-static unsigned greeting_length(const struct redis_link *link)
-{
-	return (wants_auth(link) ? 1U : 0U) + (link->settings.config->database != 0 ? 1U : 0U);
-}
-
-static void write_words(struct buffer *out, size_t count, const char *const *words)
-{
-	size_t lengths[3];
-
-	for (size_t i = 0; i < count; i++) {
-		lengths[i] = strlen(words[i]);
-	}
-	redis_codec_write(out, &(struct redis_command){count, words, lengths});
-}
-
-static void write_auth(struct buffer *out, const struct config_redis *config)
-{
-	if (config->user[0] != '\0') {
-		write_words(out, 3, (const char *const[]){"AUTH", config->user, config->password});
-	} else {
-		write_words(out, 2, (const char *const[]){"AUTH", config->password});
-	}
-}
+/* --- Greeting ------------------------------------------------------------------------------- */
 
 static void become_ready(struct redis_link *link)
 {
@@ -155,62 +129,41 @@ static void become_ready(struct redis_link *link)
 	link->ready_ms = timeouts_now_ms();
 	timeout_remove(&link->timer);
 	metrics_count(link->settings.metrics, METRIC_REDIS_CONNECTS);
-	log_recovery(link);
-	link->events->ready(link);
+	link->use->ready(link);
 }
 
 static void greet(struct redis_link *link)
 {
-	const struct config_redis *config = link->settings.config;
 	struct buffer commands = {0};
 
+	if (!redis_codec_init(&link->codec, &link->use->limits)) {
+		lose_because(link, "out of memory");
+		return;
+	}
 	link->phase = REDIS_GREETING;
-	link->greeting_replies = 0;
-	if (wants_auth(link)) {
-		write_auth(&commands, config);
-	}
-	if (config->database != 0) {
-		char number[16];
-
-		snprintf(number, sizeof(number), "%u", config->database);
-		write_words(&commands, 2, (const char *const[]){"SELECT", number});
-	}
+	redis_greeting_begin(&link->greeting, &link->settings, &commands);
 	if (commands.failed) {
 		lose_because(link, "out of memory");
-	} else if (commands.length > 0) {
-		stream_write(&link->stream, buffer_bytes(&commands), commands.length);
 	} else {
-		become_ready(link);
+		stream_set_reading(&link->stream, true);
+		stream_write(&link->stream, buffer_bytes(&commands), commands.length);
 	}
 	buffer_done(&commands);
 }
 
-/* Redis repeats the arguments of a command that it does not know, cut short: so whatever could be
- * one is not shown. */
-static void refuse_greeting(struct redis_link *link, const struct redis_reply_view *reply)
+static void take_greeting_reply(struct redis_link *link, const struct redis_reply *reply)
 {
-	bool is_auth = wants_auth(link) && link->greeting_replies == 0;
-	const char *command = is_auth ? "AUTH" : "SELECT";
-	const char *password = link->settings.config->password;
 	struct error why = {0};
 
-	redis_reply_explain(reply, &why);
-	if (is_auth && (strstr(why.text, "args") != NULL || strstr(why.text, password) != NULL)) {
-		error_set(&why, "refused; the reply is not shown since it may hold the password");
-	}
-	error_prefix(&why, command);
-	lose(link, &why);
-}
-
-static void handle_greeting_reply(struct redis_link *link, const struct redis_reply_view *reply)
-{
-	if (reply->kind != REDIS_REPLY_IS_STATUS) {
-		refuse_greeting(link, reply);
-		return;
-	}
-	link->pause_ms = 0;
-	if (++link->greeting_replies == greeting_length(link)) {
+	switch (redis_greeting_take(&link->greeting, reply, &why)) {
+	case REDIS_GREETING_MORE:
+		break;
+	case REDIS_GREETING_DONE:
 		become_ready(link);
+		break;
+	case REDIS_GREETING_REFUSED:
+		lose(link, &why);
+		break;
 	}
 }
 
@@ -221,46 +174,65 @@ static struct redis_link *link_of(struct stream *stream)
 	return container_of(stream, struct redis_link, stream);
 }
 
+static void secure(struct redis_link *link)
+{
+	const struct redis_settings *settings = &link->settings;
+	const char *wanted = settings->config->server_name;
+	struct tls_peer peer = {settings->tls_client, wanted, NULL};
+
+	if (wanted[0] == '\0') {
+		peer.name = settings->address->name;
+	}
+	link->phase = REDIS_SECURING;
+	if (!stream_start_tls_client(&link->stream, &peer)) {
+		lose_because(link, "out of memory");
+	}
+}
+
 static void on_ready(struct stream *stream)
 {
 	struct redis_link *link = link_of(stream);
 
-	if (!redis_codec_init(&link->codec)) {
-		lose_because(link, "out of memory");
-		return;
+	if (link->phase == REDIS_CONNECTING && link->settings.config->tls) {
+		secure(link);
+	} else {
+		greet(link);
 	}
-	stream_set_reading(stream, true);
-	greet(link);
+}
+
+/* False when the connection was lost over it. */
+static bool take_reply(struct redis_link *link, struct redis_reply *reply)
+{
+	if (link->phase == REDIS_GREETING) {
+		take_greeting_reply(link, reply);
+	} else {
+		link->use->reply(link, reply);
+	}
+	redis_reply_done(reply);
+	return link->phase == REDIS_GREETING || link->phase == REDIS_READY;
 }
 
 /* False when the connection was lost over it. */
 static bool take_bytes(struct redis_link *link, const uint8_t *bytes, size_t length)
 {
-	while (length > 0) {
-		struct redis_reply_view reply = {0};
+	struct redis_input input = {bytes, length};
+
+	while (input.length > 0) {
+		struct redis_reply reply = {0};
 		struct error why = {0};
 
-		switch (redis_codec_feed(&link->codec, bytes, length, &reply, &why)) {
+		switch (redis_codec_feed(&link->codec, &input, &reply, &why)) {
 		case REDIS_CODEC_MORE:
-			return true;
+			break;
 		case REDIS_CODEC_BROKEN:
 			error_prefix(&why, "Redis sent nonsense");
 			lose(link, &why);
 			return false;
 		case REDIS_CODEC_REPLY:
+			if (!take_reply(link, &reply)) {
+				return false;
+			}
 			break;
-		}
-		bytes += reply.used;
-		length -= reply.used;
-		if (link->phase == REDIS_GREETING) {
-			handle_greeting_reply(link, &reply);
-		} else {
-			link->pause_ms = 0;
-			link->events->reply(link, &reply);
-		}
-		redis_reply_done(&reply);
-		if (link->phase != REDIS_GREETING && link->phase != REDIS_READY) {
-			return false;
 		}
 	}
 	return true;
@@ -315,7 +287,7 @@ static const struct stream_events stream_events = {
 
 static void connect_to(struct redis_link *link, const struct addr *address, const char *path)
 {
-	struct stream_target target = {address, path};
+	struct stream_target target = {.address = address, .path = path};
 	struct error why = {0};
 
 	link->phase = REDIS_CONNECTING;
@@ -339,21 +311,35 @@ static void on_resolved(struct resolver_query *query, const struct addr *address
 
 static void begin_attempt(struct redis_link *link)
 {
-	const struct config_redis *config = link->settings.config;
+	const struct endpoint *address = link->settings.address;
 
 	link->attempted_ms = timeouts_now_ms();
 	link->phase = REDIS_RESOLVING;
-	set_timer(link, link->attempted_ms + config->timeout_ms);
-	switch (config->address.kind) {
+	set_timer(link, link->attempted_ms + link->settings.config->timeout_ms);
+	switch (address->kind) {
 	case ENDPOINT_IP:
-		connect_to(link, &config->address.ip, NULL);
+		connect_to(link, &address->ip, NULL);
 		break;
 	case ENDPOINT_UNIX:
-		connect_to(link, NULL, config->address.name);
+		connect_to(link, NULL, address->name);
 		break;
 	default:
-		resolver_ask(link->settings.resolver, &link->name, config->address.name,
-			     config->address.port, on_resolved);
+		resolver_ask(link->settings.resolver, &link->name, address->name, address->port,
+			     on_resolved);
+	}
+}
+
+static const char *what_is_missing(const struct redis_link *link)
+{
+	switch (link->phase) {
+	case REDIS_RESOLVING:
+		return "address";
+	case REDIS_CONNECTING:
+		return "connection";
+	case REDIS_SECURING:
+		return "end of the TLS handshake";
+	default:
+		return redis_greeting_awaits(&link->greeting);
 	}
 }
 
@@ -366,22 +352,20 @@ static void on_timer(struct timeout *timer)
 		begin_attempt(link);
 		return;
 	}
-	error_set(&why, "no %s within %llu ms",
-		  link->phase == REDIS_RESOLVING    ? "address"
-		  : link->phase == REDIS_CONNECTING ? "connection"
-						    : "reply to AUTH or SELECT",
-		  (unsigned long long)link->settings.config->timeout_ms);
+	error_set(&why, "no %s%s within %llu ms", link->phase == REDIS_GREETING ? "reply to " : "",
+		  what_is_missing(link), (unsigned long long)link->settings.config->timeout_ms);
 	lose(link, &why);
 }
 
 /* --- For the owner -------------------------------------------------------------------------- */
 
 void redis_link_init(struct redis_link *link, const struct redis_settings *settings,
-		     const struct redis_link_events *events)
+		     const struct redis_link_use *use)
 {
 	uint64_t now_ms = timeouts_now_ms();
 
-	*link = (struct redis_link){.settings = *settings, .events = events};
+	*link = (struct redis_link){.settings = *settings, .use = use};
+	invariant(!settings->config->tls || settings->tls_client != NULL);
 	link->jitter = (unsigned)now_ms ^ (unsigned)((uintptr_t)link >> 4);
 	error_set(&link->why, "not connected yet");
 	timeout_list_init(&link->timers, settings->timeouts, on_timer);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A connection to Redis that keeps itself alive: name, connect, AUTH, SELECT, and after a loss the
+ * A connection to Redis that keeps itself alive: name, connect, TLS, greeting, and after a loss the
  * same again, after pauses that grow and are jittered. It knows nothing of questions.
  */
 #ifndef GATEPOST_ROUTING_REDIS_LINK_INTERNAL_H
@@ -14,7 +14,9 @@
 #include "net/resolver.h"
 #include "net/stream.h"
 #include "net/timeouts.h"
+#include "redis_greeting_internal.h"
 #include "redis_internal.h"
+#include "redis_server_internal.h"
 
 /* Pauses between attempts; whoever waits for an answer need not wait longer than the shortest. */
 #define REDIS_PAUSE_MIN_MS 50
@@ -25,11 +27,15 @@
 
 struct redis_link;
 
-struct redis_link_events {
+/* struct redis_link_use is what a connection is for; constant. */
+struct redis_link_use {
+	const char *loss; /* for the log, at level warn */
+	const char *recovery;
+	struct redis_limits limits; /* of its replies */
 	/* Commands can be sent. */
 	void (*ready)(struct redis_link *link);
 	/* A reply; it may call redis_link_fail. */
-	void (*reply)(struct redis_link *link, const struct redis_reply_view *reply);
+	void (*reply)(struct redis_link *link, const struct redis_reply *reply);
 	/* A connection that was ready is gone, with all that was sent. */
 	void (*lost)(struct redis_link *link, const struct error *why);
 };
@@ -38,17 +44,18 @@ enum redis_phase {
 	REDIS_PAUSED,    /* the timer begins the next attempt; the zero state */
 	REDIS_RESOLVING, /* from here on the timer ends the attempt */
 	REDIS_CONNECTING,
-	REDIS_GREETING, /* AUTH and SELECT are sent */
-	REDIS_READY,    /* no timer */
+	REDIS_SECURING, /* the handshake of TLS */
+	REDIS_GREETING,
+	REDIS_READY, /* no timer */
 };
 
 struct redis_link {
 	struct stream stream;
 	struct redis_codec codec;
 	struct redis_settings settings;
-	const struct redis_link_events *events;
+	const struct redis_link_use *use;
 	enum redis_phase phase;
-	unsigned greeting_replies; /* seen so far */
+	struct redis_greeting greeting;
 	struct resolver_query name;
 	size_t address_turn;  /* which address of the name is tried */
 	size_t address_count; /* when it was last resolved */
@@ -56,7 +63,7 @@ struct redis_link {
 	struct timeout timer;
 	uint64_t attempted_ms; /* when the last attempt began */
 	uint64_t ready_ms;
-	unsigned pause_ms; /* before the last attempt; 0 after a success */
+	unsigned pause_ms; /* before the last attempt; 0 after one that was of use */
 	unsigned jitter;   /* state of rand_r */
 	struct error why;  /* of the last loss */
 	bool loss_logged;  /* and no recovery since */
@@ -65,7 +72,7 @@ struct redis_link {
 
 /* redis_link_init begins to connect in the next turn of the loop. */
 void redis_link_init(struct redis_link *link, const struct redis_settings *settings,
-		     const struct redis_link_events *events);
+		     const struct redis_link_use *use);
 
 /* redis_link_want tells that somebody waits: a long pause is cut short. */
 void redis_link_want(struct redis_link *link);
@@ -73,7 +80,13 @@ void redis_link_want(struct redis_link *link);
 /* redis_link_send sends whole commands; the link must be ready. */
 void redis_link_send(struct redis_link *link, const struct buffer *commands);
 
-/* redis_link_fail ends the connection for a reason that its owner saw, and calls `lost`. */
+/* redis_link_recovered tells that the connection can be used, for the log after a loss;
+ * redis_link_settled that it was of use: the next pause is a short one. */
+void redis_link_recovered(struct redis_link *link);
+void redis_link_settled(struct redis_link *link);
+
+/* redis_link_fail ends the connection for a reason that its owner saw, and calls `lost`; the link
+ * must be ready. */
 void redis_link_fail(struct redis_link *link, const struct error *why);
 
 /* redis_link_done closes. Not to be called from within an event. */

@@ -19,7 +19,7 @@ struct redis_command {
 };
 
 enum redis_reply_kind {
-	REDIS_REPLY_FAILED, /* there is none: down, late or refused; `text` says in printable words */
+	REDIS_REPLY_FAILED, /* there is none: down, late or refused; `text` says why, printable */
 	REDIS_REPLY_TEXT,   /* a string: `text`, `length` */
 	REDIS_REPLY_NIL,
 	REDIS_REPLY_STATUS, /* "OK" and its kin: `text` */
@@ -40,7 +40,8 @@ struct redis_reply {
 };
 
 /* redis_reply_element gives an element of an array, index < count. */
-void redis_reply_element(const struct redis_reply *array, size_t index, struct redis_reply *element);
+void redis_reply_element(const struct redis_reply *array, size_t index,
+			 struct redis_reply *element);
 
 /* redis_reply_explain says what a reply that is no use says: the words of an error, escaped and
  * cut, or that its type is wrong. */

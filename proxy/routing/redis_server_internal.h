@@ -23,9 +23,11 @@ struct timeouts;
 struct tls_client;
 
 /* Questions asked and not yet answered, per server; one more is refused at once. And the longest
- * reply that is read, with all its framing; a longer one ends the connection. */
+ * reply that is read, with all its framing, and the elements of all its arrays together (CLUSTER
+ * SLOTS has about ten for each range of slots); more ends the connection. */
 #define REDIS_IN_FLIGHT_MAX 4096
 #define REDIS_REPLY_MAX     (1 << 20)
+#define REDIS_ELEMENTS_MAX  65536
 
 /* Who connects: a reader of data (user, password and database of the URL), or one of sentinels. */
 enum redis_login { REDIS_LOGIN_DATA, REDIS_LOGIN_SENTINEL };
@@ -35,7 +37,7 @@ struct redis_settings {
 	const struct config_redis *config;
 	const struct endpoint *address;
 	enum redis_login login;
-	bool master_only; /* a server whose ROLE is not master is not ready: it is tried again later */
+	bool master_only; /* a server whose ROLE is another is not ready, and tried again later */
 	bool in_cluster;  /* there is only database 0 */
 	struct stream_loop *shared;
 	struct timeouts *timeouts;
@@ -46,7 +48,7 @@ struct redis_settings {
 };
 
 struct redis_server_events {
-	/* Connected, greeted, and a master where that is asked for. */
+	/* Connected, greeted (it answers PING), and a master where that is asked for. */
 	void (*ready)(struct redis_server *server, void *owner);
 	/* What was ready is no more; questions that were sent have failed. `why` is a sentence. */
 	void (*lost)(struct redis_server *server, void *owner, const char *why);

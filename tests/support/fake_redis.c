@@ -67,6 +67,10 @@ static void handle_input(struct fake_redis *fake)
 			return;
 		}
 		buffer_consume(&fake->input, taken);
+		if (strcmp(joined, "PING") == 0 && !fake->hears_pings) {
+			fake_redis_send(fake, "+PONG\r\n");
+			continue;
+		}
 		fake->commands++;
 		fake->on_command(fake, joined);
 	}

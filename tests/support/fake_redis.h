@@ -27,6 +27,7 @@ struct fake_redis {
 	struct ev_io client; /* fd is -1 when there is none */
 	struct buffer input;
 	fake_redis_command_t *on_command;
+	bool hears_pings;  /* PING too; otherwise it is answered at once, and not counted */
 	void *context;     /* the test's */
 	uint16_t port;     /* 0: a Unix socket */
 	char path[108];    /* of the Unix socket */
