@@ -158,8 +158,10 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.c.o $(SUPPORT) $(ROOMS)
 	@mkdir -p $(@D)
 	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
-# It makes allocations fail, one after the other.
+# They make allocations fail.
 $(BUILD)/unit/test_session_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=strdup
+$(BUILD)/unit/test_table: LDFLAGS += -Wl,--wrap=calloc
+$(BUILD)/unit/test_route_cache: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc
 
 $(BUILD)/replay/%: $(BUILD)/tests/fuzz/%.c.o $(BUILD)/tests/fuzz/replay_main.c.o $(ROOMS)
 	@echo "  LINK $@"

@@ -15,6 +15,11 @@
 #include "base/base.h"
 #include "base/hash.h"
 #include "base/table.h"
+#include "route_value_internal.h"
+
+/* Bytes of a text; of a longer one only the beginning is kept. No route is as long as that, and so
+ * this one stays none. */
+#define ROUTE_TEXT_MAX (ROUTE_VALUE_MAX + 1)
 
 /* struct route_text: `length` and `bytes`, which have no NUL at their end, never change. */
 struct route_text {
@@ -37,7 +42,7 @@ void route_texts_init(struct route_texts *texts, const struct hash_key *key);
 void route_texts_done(struct route_texts *texts);
 
 /* route_text_make finds or makes the text, and gives the caller one reference. NULL when memory ran
- * out, or the text has more than UINT32_MAX / 2 bytes. */
+ * out. */
 must_use struct route_text *route_text_make(struct route_texts *texts, const void *bytes,
 					    size_t length);
 
