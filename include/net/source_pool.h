@@ -2,7 +2,7 @@
  *
  * Source addresses that know their ports: one address has some 28,000 ports towards one backend,
  * which a large proxy uses up. The least used address of the right family is taken, one that is
- * full is left out, and one that the kernel says is full is tried again later. Any thread.
+ * full is left out, and one that the kernel says is full rests for a moment. Any thread.
  */
 #ifndef GATEPOST_NET_SOURCE_POOL_H
 #define GATEPOST_NET_SOURCE_POOL_H
@@ -22,15 +22,21 @@ must_use struct source_pool *source_pool_new(const struct addr *addresses, size_
 struct source_pool *source_pool_ref(struct source_pool *pool);
 void source_pool_unref(struct source_pool *pool);
 
-/* source_take gives the least used address of `family` that is neither full nor among the `tried`
- * first ones of this attempt (a bit for each), NULL where there is none. source_give returns it, and
- * tells whether the kernel had no port for it. */
+/* source_pool_has tells whether the pool has any address of `family`, full or not. */
+bool source_pool_has(const struct source_pool *pool, sa_family_t family);
+
+/* source_take gives the least used address of `family` that is neither full, nor resting, nor among
+ * those that this attempt has `tried` (a bit for each, 0 at first), NULL where there is none. It
+ * holds the pool. source_give returns it, and tells whether the kernel had no port for it, so that
+ * it rests for SOURCE_REST_MS; NULL is fine. */
 struct source *source_take(struct source_pool *pool, sa_family_t family, uint64_t *tried);
 void source_give(struct source *source, bool exhausted);
 const struct addr *source_addr(const struct source *source);
 unsigned source_used(const struct source *source);
 
-/* Addresses of one pool. */
+#define SOURCE_REST_MS 1000
+
+/* Addresses of one pool; more are ignored. */
 #define SOURCE_POOL_MAX 64
 
 #endif

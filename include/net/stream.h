@@ -24,6 +24,7 @@
 #include "net/stream_loop.h"
 #include "net/stream_state.h"
 
+struct source;
 struct source_pool;
 struct ssl_ctx_st;
 struct tls_peer;
@@ -65,6 +66,11 @@ struct stream_target {
 must_use bool stream_connect(struct stream *stream, struct stream_loop *shared,
 			     const struct stream_target *target, const struct stream_events *events,
 			     struct error *error);
+
+/* stream_adopt takes over a connected, non-blocking `fd`, and the source that it comes from (or
+ * NULL) to be given back when the stream is closed. `ready` is called before it returns. */
+void stream_adopt(struct stream *stream, struct stream_loop *shared, int fd, struct source *source,
+		  const struct stream_events *events);
 
 /* stream_start_tls makes an open stream TLS's server. Its first bytes are `length` bytes at
  * `early`, which the owner has read already; then come those of the socket. `ready` or `failed`

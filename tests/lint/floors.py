@@ -14,12 +14,14 @@ ROOMS_OF_LIBRARIES = {
     "hiredis/": ["routing/redis_codec"],
     "openssl/": ["net/tls*", "net/ticket", "net/stream*", "base/hash"],
     "toml++/": ["core/toml"],
-    "ares.h": ["net/resolver"],
+    "ares.h": ["net/resolver*"],
     "ev.h": ["net/*", "routing/*", "session/*", "daemon/*"],
     # Workers share the ticket keys, which are exchanged, and the OCSP responses of the store; the
-    # inbox is where threads meet; what Redis said is shared by the shards of the directory.
+    # inbox is where threads meet; what Redis said is shared by the shards of the directory;
+    # ports in use are counted for all workers.
     "pthread.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
-                  "net/ticket", "net/tls", "net/inbox", "routing/route_text"],
+                  "net/ticket", "net/tls", "net/inbox", "net/source_pool",
+                  "routing/route_text"],
     # Process-wide tables count without a lock.
     "stdatomic.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
                     "session/limit", "routing/route_text"],
