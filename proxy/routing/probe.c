@@ -51,21 +51,9 @@ static void set_timer(struct probe *probe, uint64_t deadline_ms)
 	timeout_add(&probe->timers, &probe->timer, deadline_ms);
 }
 
-static void set_connect_timer(struct probe *probe)
-{
-	uint64_t step_ms = timeouts_now_ms() + probe->backend->connect_timeout_ms;
-
-	set_timer(probe, step_ms < probe->deadline_ms ? step_ms : probe->deadline_ms);
-}
-
 static struct probe *probe_of_dial(struct dial *dial)
 {
 	return container_of(dial, struct probe, dial);
-}
-
-static void on_trying(struct dial *dial)
-{
-	set_connect_timer(probe_of_dial(dial));
 }
 
 static void on_unreachable(struct dial *dial, const struct error *why)
@@ -74,7 +62,6 @@ static void on_unreachable(struct dial *dial, const struct error *why)
 }
 
 static const struct dial_events dial_events = {
-	.trying = on_trying,
 	.failed = on_unreachable,
 };
 
@@ -83,6 +70,8 @@ void probe_begin(struct probe *probe, struct backend *backend)
 	struct dial_settings settings = {
 		.shared = probe->house.shared,
 		.resolver = probe->house.resolver,
+		.metrics = probe->house.metrics,
+		.timeout_ms = backend->connect_timeout_ms,
 		.stream = &probe->stream,
 		.stream_events = &stream_events,
 		.events = &dial_events,
@@ -93,6 +82,7 @@ void probe_begin(struct probe *probe, struct backend *backend)
 	probe->backend = backend;
 	probe->deadline_ms =
 		timeouts_now_ms() + backend->connect_timeout_ms + backend->login_timeout_ms;
+	set_timer(probe, probe->deadline_ms);
 	dial_begin(&probe->dial, &settings, &backend->address);
 }
 
@@ -237,7 +227,6 @@ static void on_ready(struct stream *stream)
 		on_secured(probe);
 		return;
 	}
-	set_timer(probe, probe->deadline_ms);
 	if (probe->backend->send_proxy && !send_proxy_header(probe)) {
 		return;
 	}
@@ -306,9 +295,6 @@ static void on_failed(struct stream *stream, const struct error *why)
 	struct error told = *why;
 
 	switch (probe->phase) {
-	case PROBE_CONNECTING:
-		dial_next(&probe->dial, &told);
-		break;
 	case PROBE_SECURING:
 		metrics_count(probe->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
 		on_handshake_failed(probe, &told);
@@ -325,26 +311,13 @@ static const struct stream_events stream_events = {
 	.failed = on_failed,
 };
 
-static void on_connect_timeout(struct probe *probe)
-{
-	struct error why = {0};
-
-	error_set(&why, "no answer in time");
-	if (timeouts_now_ms() < probe->deadline_ms) {
-		dial_next(&probe->dial, &why);
-	} else {
-		error_prefix(&why, "cannot connect");
-		finish(probe, &why);
-	}
-}
-
 static void on_timer(struct timeout *timer)
 {
 	struct probe *probe = container_of(timer, struct probe, timer);
 
 	switch (probe->phase) {
 	case PROBE_CONNECTING:
-		on_connect_timeout(probe);
+		fail(probe, "cannot connect: no answer in time");
 		break;
 	case PROBE_LEAVING:
 		finish(probe, NULL);
