@@ -171,7 +171,7 @@ static bool check_master(const struct parts *parts, struct error *error)
 	if (parts->scheme->kind != CONFIG_REDIS_SENTINEL) {
 		return true;
 	}
-	return (parts->master != NULL &&
+	return (parts->master != NULL && parts->master[0] != '\0' &&
 		parts->master[strspn(parts->master, MASTER_WITH)] == '\0') ||
 	       error_set(error, "names no master as its sentinels do: sentinel://HOST,HOST/MASTER, "
 				"of letters, digits, '-', '_' and '.'");
@@ -259,15 +259,32 @@ static bool fill(struct config_redis *redis, const struct parts *parts, struct e
 	       parse_place(redis, parts, error);
 }
 
-static bool parse_copy(struct config_redis *redis, char *text, struct error *error)
+static const struct scheme *find_scheme(const char *url)
 {
-	struct parts parts = {0};
-
-	for (size_t i = 0; i < array_length(schemes) && parts.scheme == NULL; i++) {
-		if (strncmp(text, schemes[i].prefix, strlen(schemes[i].prefix)) == 0) {
-			parts.scheme = &schemes[i];
+	for (size_t i = 0; i < array_length(schemes); i++) {
+		if (strncmp(url, schemes[i].prefix, strlen(schemes[i].prefix)) == 0) {
+			return &schemes[i];
 		}
 	}
+	return NULL;
+}
+
+bool redis_url_scheme(const char *url, enum config_redis_kind *kind, bool *tls)
+{
+	const struct scheme *scheme = find_scheme(url);
+
+	if (scheme == NULL) {
+		return false;
+	}
+	*kind = scheme->kind;
+	*tls = scheme->tls;
+	return true;
+}
+
+static bool parse_copy(struct config_redis *redis, char *text, struct error *error)
+{
+	struct parts parts = {.scheme = find_scheme(text)};
+
 	if (parts.scheme == NULL) {
 		return error_set(error, "has a scheme that is not supported; redis://, unix://, "
 					"sentinel:// and cluster:// are, and with TLS rediss://, "

@@ -10,8 +10,7 @@
 
 #include "base/base.h"
 #include "base/error.h"
-
-struct config_redis;
+#include "core/config_redis.h"
 
 /* redis_url_parse reads
  *   redis://[user:password@]host[:port][/database]
@@ -24,6 +23,11 @@ struct config_redis;
  * On failure `redis` is unchanged and `error` quotes nothing of the URL, since it may hold a
  * password in the wrong place. */
 must_use bool redis_url_parse(struct config_redis *redis, const char *url, struct error *error);
+
+/* redis_url_scheme tells what a URL is of by its scheme, whatever follows; false where that is
+ * none.
+ */
+bool redis_url_scheme(const char *url, enum config_redis_kind *kind, bool *tls);
 
 /* redis_url_print writes it as a TOML string; a password is shown as "***". */
 void redis_url_print(const struct config_redis *redis, FILE *out);
