@@ -63,7 +63,7 @@ UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/
 SUPPORT      := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 FUZZERS      := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS      := $(patsubst %,$(BUILD)/replay/%,$(FUZZERS))
-BENCH_TOOLS  := $(patsubst %,$(BUILD)/bench/%,imapload plain_backend tls_memory)
+BENCH_TOOLS  := $(patsubst %,$(BUILD)/bench/%,imapload plain_backend tls_memory route_cache)
 
 .DEFAULT_GOAL := all
 .PHONY: FORCE all help run test programs unit replay integration scan check lint fuzz bench clean install-deps
@@ -120,6 +120,7 @@ bench: ## gatepost beside nginx and HAProxy, on one pinned core
 	@deploy/install-deps.sh --bench
 	@$(MAKE) --no-print-directory -j$(JOBS) $(GATEPOST) $(BENCH_TOOLS)
 	@$(BUILD)/bench/tls_memory
+	@$(BUILD)/bench/route_cache
 	@$(PYTHON) tests/bench/run.py --gatepost $(GATEPOST) --tools $(BUILD)/bench
 
 clean: ## remove build/
@@ -178,6 +179,8 @@ $(BUILD)/bench/imapload: $(patsubst %,$(BUILD)/%.o,$(wildcard tests/bench/load_*
 # The certificates of the tests are made under cmocka's assertions.
 $(BUILD)/bench/tls_memory: LDLIBS += -lcmocka
 $(BUILD)/bench/tls_memory: $(BUILD)/tests/support/certified.c.o $(ROOMS)
+
+$(BUILD)/bench/route_cache: $(ROOMS)
 
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.c.o
 	@echo "  LINK $@"

@@ -174,6 +174,8 @@ static void test_user_of_key(void **state)
 		{"GET m:{user}{user}", "m:aa", MANY, ""},
 		{"GET m:{user}:{domain}", "m:a@b:b", MANY, ""},
 		{"GET m:{domain}:{user}", "m:b:a@b", MANY, ""},
+		{"GET aa{local}aa", "aaa", NOT, ""},
+		{"GET aa{local}aa", "aaaa", MANY, ""},
 		{"GET {local}", "alice", MANY, ""},
 		{"GET {local}", "", NOT, ""},
 		{"HGET hosts {user}", "hosts", MANY, ""},
