@@ -56,18 +56,26 @@ def room_and_name(path):
     return room, name
 
 
-def public_modules():
-    modules = {}
+def find_modules():
+    """Of each room those with a contract in include/, and all that have a header among the parts."""
+    modules = {"private": set()}
     for path in source.files("include"):
         if path.count("/") == 2:
             room, name = room_and_name(path)
             modules.setdefault(room, set()).add(os.path.splitext(name)[0])
+    for path in source.files("proxy"):
+        if path.count("/") == 2 and path.endswith("_internal.h"):
+            modules["private"].add(room_and_name(path)[0] + "/"
+                                   + room_and_name(path)[1].removesuffix("_internal.h"))
     return modules
 
 
 def module_of(room, stem, modules):
-    """preauth_internal.h and preauth_line.c are parts of preauth, if that has a contract."""
+    """preauth_internal.h and preauth_line.c are parts of preauth, if that has a contract. What has
+    an internal header of its own name is a module of its own: anybody in the room may use it."""
     stem = stem.replace("_internal", "")
+    if f"{room}/{stem}" in modules["private"]:
+        return stem
     parts = stem.split("_")
     for length in range(len(parts), 0, -1):
         begin = "_".join(parts[:length])
@@ -178,7 +186,7 @@ def check_phase(faults):
 
 
 def main():
-    faults, edges, modules = source.Faults(), {}, public_modules()
+    faults, edges, modules = source.Faults(), {}, find_modules()
     for path in source.files("proxy", "include"):
         if path.count("/") != 2 or path.split("/")[1] not in FLOORS:
             faults.add(path, 1, "stands on no floor")

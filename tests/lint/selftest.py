@@ -50,6 +50,10 @@ CASES = [
 ]
 CYCLE = {"include/net/a.h": '#include "net/b.h"\n', "proxy/net/b.c": '#include "net/a.h"\n',
          "include/net/b.h": "\n"}
+# b uses a part of a's room whose name begins with a's, but which is nobody's.
+PRIVATE = {"include/net/a.h": '#include "net/b.h"\n', "include/net/b.h": "\n",
+           "proxy/net/b.c": '#include "a_cache_internal.h"\n',
+           "proxy/net/a_cache_internal.h": "\n"}
 
 
 def run(checker, tree):
@@ -67,6 +71,7 @@ def main():
     faults = source.Faults()
     cases = [(checker, {path: text}, said) for checker, path, text, said in CASES]
     cases.append(("floors", CYCLE, "include each other"))
+    cases.append(("floors", PRIVATE, None))
     for checker, tree, said in cases:
         status, output = run(checker, tree)
         right = (status == 0 and not output) if said is None else (status == 1 and said in output)
