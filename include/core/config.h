@@ -14,32 +14,21 @@
 
 #include "base/addr.h"
 #include "base/base.h"
-#include "base/secret.h"
 #include "core/config_backend.h"
 #include "core/config_front.h"
+#include "core/config_pool.h"
 #include "core/config_redis.h"
-#include "core/config_value.h"
+#include "core/config_routing.h"
 
-/* Bounds of the file itself, of what may be repeated in it, of the words of a lookup command, and
- * of a user name once it is normalised. */
-#define CONFIG_FILE_MAX         (16 << 20)
-#define CONFIG_TABLES_MAX       4096
-#define CONFIG_LOOKUP_WORDS_MAX 16
-#define CONFIG_USER_MAX         255
+/* Bounds of the file itself, and of what may be repeated in it. */
+#define CONFIG_FILE_MAX   (16 << 20)
+#define CONFIG_TABLES_MAX 4096
 
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_LOGFMT, CONFIG_LOG_JSON };
-enum config_source { CONFIG_SOURCE_REDIS, CONFIG_SOURCE_STATIC };
-enum config_unknown {
-	CONFIG_UNKNOWN_REJECT,
-	CONFIG_UNKNOWN_HASH,
-	CONFIG_UNKNOWN_ASSIGN,
-	CONFIG_UNKNOWN_BACKEND
-};
-enum config_user_case { CONFIG_USER_LOWER, CONFIG_USER_KEEP };
 
 struct config_process {
-	char *node; /* what this proxy is called in the fleet, "" = the host's name */
+	char *node;       /* what this proxy is called in the fleet, "" = the host's name */
 	unsigned workers; /* 0 = one per CPU */
 	char *user;       /* "" = stay */
 	uint64_t drain_timeout_ms;
@@ -49,63 +38,6 @@ struct config_process {
 struct config_log {
 	enum config_log_level level;
 	enum config_log_format format;
-};
-
-/* A user of [routing.users]; `backend` is an index into config.backends. */
-struct config_user {
-	char *name; /* normalised as user_case and default_domain say */
-	size_t backend;
-};
-
-/* A share of those whom unknown = "hash" places; `share` is 0 where there is none. */
-struct config_canary {
-	size_t backend;     /* index into config.backends */
-	unsigned share;     /* in hundredths of a percent */
-};
-
-struct config_routing {
-	enum config_source source;
-	char *lookup; /* checked: reads only, has a placeholder, words with single spaces */
-	enum config_user_case user_case;
-	enum config_unknown unknown;
-	size_t unknown_backend; /* index, CONFIG_UNKNOWN_BACKEND only */
-	bool failover;          /* to the next by rank, of those placed by hash or assign */
-	char *default_domain;
-	uint64_t cache_ttl_ms;
-	uint64_t unknown_ttl_ms; /* of "no such user" */
-	uint64_t stale_ttl_ms;
-	unsigned cache_routes; /* at most */
-	struct config_canary canary;
-	unsigned canary_threshold;       /* percent of failing logins beyond those elsewhere */
-	char *url_ca;                    /* path of a PEM file, "" = the system's */
-	struct config_hosts url_hosts;   /* that a URL may name; none = any */
-	struct config_hosts referrals;   /* hosts that a REFERRAL may name; none = none is followed */
-	struct config_place url_ca_place;
-	struct config_user *users; /* sorted by name */
-	size_t user_count;
-};
-
-enum config_check { CONFIG_CHECK_NONE, CONFIG_CHECK_CONNECT, CONFIG_CHECK_GREETING, CONFIG_CHECK_LOGIN };
-
-struct config_health {
-	enum config_check check;
-	uint64_t interval_ms;
-	unsigned rise;
-	unsigned fall;
-	char *user; /* of CONFIG_CHECK_LOGIN, and only then not "" */
-	struct secret password;
-	unsigned witnesses; /* clients whose logins must fail to mark a backend down; 0 = never */
-};
-
-struct config_moves {
-	uint64_t kick_grace_ms;   /* a session that shall end does so when quiet, or then */
-	uint64_t hold_timeout_ms; /* how long a login waits */
-	uint64_t hold_line_ms;    /* between the lines that a waiting client gets */
-	uint64_t release_spread_ms; /* logins that waited go on within so long */
-	unsigned max_parked;      /* logins that wait at a time */
-	unsigned drain_rate;      /* sessions a second that a kicking drain ends */
-	unsigned disconnect_rate; /* sessions a second that end when their backend dies; 0 = at once */
-	uint64_t disconnect_spread_ms; /* the longest that one of them waits */
 };
 
 struct config_limits {

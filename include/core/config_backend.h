@@ -21,7 +21,7 @@ struct config_backend {
 	struct endpoint address;
 	char *service;   /* of "srv:" its name, and `address` is ENDPOINT_NONE; "" otherwise */
 	unsigned weight; /* for hash and assign; 0 = only users routed here by name */
-	struct config_addresses sources; /* where connections come from; none = the system chooses */
+	struct config_addresses sources; /* of connections to it; none = the system chooses */
 	unsigned connect_rate;           /* connections a second, 0 = no limit */
 	uint64_t connect_queue_ms;       /* the longest that one waits for its turn */
 	uint64_t slow_start_ms;          /* until all of connect_rate is used, once it is up */

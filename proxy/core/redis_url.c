@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/url.h"
 #include "core/config.h"
 #include "option_internal.h"
 
@@ -46,36 +47,13 @@ struct parts {
 	char *database;
 };
 
-static int hex_value(char digit)
-{
-	const char *digits = "0123456789abcdef";
-	const char *found = strchr(digits, digit >= 'A' && digit <= 'F' ? digit + 32 : digit);
-
-	return digit == '\0' || found == NULL ? -1 : (int)(found - digits);
-}
-
-/* Decodes in place. False for a % that is not followed by two digits, and for control characters:
- * none belongs in a name or password, and a NUL would cut them. */
+/* False for control characters too: none belongs in a name or password, and a NUL would cut them.
+ */
 static bool percent_decode(char *text)
 {
-	char *to = text;
+	size_t length = strlen(text);
 
-	for (const char *from = text; *from != '\0'; from++) {
-		if (*from == '%') {
-			int high = hex_value(from[1]);
-			int low = high < 0 ? -1 : hex_value(from[2]);
-
-			if (low < 0) {
-				return false;
-			}
-			*to++ = (char)(high * 16 + low);
-			from += 2;
-		} else {
-			*to++ = *from;
-		}
-	}
-	*to = '\0';
-	return !text_has_control(text, (size_t)(to - text));
+	return url_decode(text, &length) && !text_has_control(text, length);
 }
 
 static bool parse_database(unsigned *database, const char *text, struct error *error)
