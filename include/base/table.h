@@ -46,10 +46,6 @@ must_use bool table_add(struct table *table, struct table_link *link, uint64_t h
 /* table_remove takes an item out that lies in the table. */
 void table_remove(struct table *table, struct table_link *link, uint64_t hash);
 
-/* table_take_any takes some item out, for the end of a table; NULL when it is empty. All that were
- * in it cost one walk together, if nothing is added meanwhile. */
-struct table_link *table_take_any(struct table *table);
-
 /* table_done frees the buckets, not the items, and leaves an empty table. */
 void table_done(struct table *table);
 

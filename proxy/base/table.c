@@ -111,32 +111,6 @@ void table_remove(struct table *table, struct table_link *link, uint64_t hash)
 	table->count--;
 }
 
-/* An empty bucket at the end is given up: to its hashes it is as if it had never been there. */
-struct table_link *table_take_any(struct table *table)
-{
-	struct table_link **bucket;
-	struct table_link *link;
-	uint32_t index;
-
-	if (table->count == 0) {
-		return NULL;
-	}
-	while (table->bucket_count > FIRST_BUCKETS &&
-	       *bucket_at(table, table->bucket_count - 1) == NULL) {
-		table->bucket_count--;
-	}
-	index = table->bucket_count - 1;
-	while (*bucket_at(table, index) == NULL) {
-		index--;
-	}
-	bucket = bucket_at(table, index);
-	link = *bucket;
-	*bucket = link->next;
-	link->next = NULL;
-	table->count--;
-	return link;
-}
-
 void table_done(struct table *table)
 {
 	for (unsigned i = 0; i < TABLE_SEGMENTS; i++) {
