@@ -105,7 +105,7 @@ bool referral_parse(struct referral *referral, const char *url, struct error *er
 	if (!parsed.tls && !text_starts_nocase(url, strlen(url), SCHEME)) {
 		return error_set(error, "its scheme is neither imap nor imaps");
 	}
-	strcpy(copy, url + scheme_length);
+	memcpy(copy, url + scheme_length, strlen(url) - scheme_length + 1);
 	if (!read_server(&parsed, copy, error)) {
 		return false;
 	}

@@ -18,13 +18,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void write_again(const struct referral *referral, char text[WRITTEN_MAX])
 {
 	char address[ENDPOINT_TEXT_MAX];
-	size_t used = (size_t)sprintf(text, "imap%s://", referral->tls ? "s" : "");
+	size_t used = (size_t)snprintf(text, WRITTEN_MAX, "imap%s://", referral->tls ? "s" : "");
 
 	for (const char *at = referral->user; *at != '\0'; at++) {
-		used += (size_t)sprintf(text + used, "%%%02X", (unsigned char)*at);
+		used += (size_t)snprintf(text + used, WRITTEN_MAX - used, "%%%02X",
+					 (unsigned char)*at);
 	}
 	endpoint_format(&referral->address, address);
-	sprintf(text + used, "%s%s", referral->user[0] != '\0' ? "@" : "", address);
+	snprintf(text + used, WRITTEN_MAX - used, "%s%s", referral->user[0] != '\0' ? "@" : "",
+		 address);
 }
 
 static void check(const struct referral *referral)
