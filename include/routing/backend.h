@@ -16,6 +16,7 @@
 #include "base/secret.h"
 #include "core/config.h"
 #include "imap/capability.h"
+#include "imap/write.h"
 #include "net/tls_client.h"
 
 struct member;
@@ -63,6 +64,9 @@ must_use struct backend *backend_new_at(const struct endpoint *address, enum con
 
 struct backend *backend_ref(struct backend *backend);
 void backend_unref(struct backend *backend);
+
+/* backend_form is how a password is said there. */
+enum write_form backend_form(const struct backend *backend);
 
 /* backend_start_tls makes an open stream to the backend TLS's client: `ready` or `failed` of the
  * stream follows. False, and `error`, when nobody could verify it or memory ran out. */

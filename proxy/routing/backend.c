@@ -159,6 +159,18 @@ void backend_unref(struct backend *backend)
 	free(backend);
 }
 
+enum write_form backend_form(const struct backend *backend)
+{
+	switch (backend->login) {
+	case CONFIG_LOGIN_LOGIN:
+		return WRITE_LOGIN;
+	case CONFIG_LOGIN_PLAIN:
+		return WRITE_PLAIN;
+	default:
+		return WRITE_BEST;
+	}
+}
+
 bool backend_start_tls(struct backend *backend, struct stream *stream, struct error *error)
 {
 	struct tls_peer peer = {

@@ -43,18 +43,6 @@ static const struct upstream_identity *describe_client(struct session *session)
 	return &login->identity;
 }
 
-static enum write_form form_of(const struct backend *backend)
-{
-	switch (backend->login) {
-	case CONFIG_LOGIN_LOGIN:
-		return WRITE_LOGIN;
-	case CONFIG_LOGIN_PLAIN:
-		return WRITE_PLAIN;
-	default:
-		return WRITE_BEST;
-	}
-}
-
 void backend_login_begin(struct session *session)
 {
 	const struct backend *backend = session->backend;
@@ -64,7 +52,7 @@ void backend_login_begin(struct session *session)
 		.proxy_ttl = session->login->proxy_ttl - 1,
 		.starttls = backend->tls == CONFIG_TLS_STARTTLS,
 		.ask_capability = backend->ask_capability,
-		.form = form_of(backend),
+		.form = backend_form(backend),
 	};
 
 	session->login->upstream = upstream_new(&settings);
