@@ -74,7 +74,7 @@ static void on_due(struct timeout *due)
 	}
 	place->probed = probed;
 	metrics_count(prober->settings.house.metrics, METRIC_BACKEND_PROBES);
-	probe_begin(&place->probe, probed->backend);
+	probe_begin(&place->probe, probed->backend, PROBE_CAPABILITIES);
 }
 
 static void stop_waiting(struct probed *probed)

@@ -166,9 +166,10 @@ static void test_at_once(void **state)
 	turns_for(rounds->world->loop, 30);
 	assert_int_equal(scripted->accepted, PROBER_AT_ONCE);
 	/* Each that ends makes room for one. */
-	scripted->greeting = PROBE_GREETING;
+	scripted->greeting = SCRIPTED_GREETING;
 	for (unsigned i = 0; i < PROBER_AT_ONCE; i++) {
-		stream_write(&scripted->lines[i].stream, PROBE_GREETING, strlen(PROBE_GREETING));
+		stream_write(&scripted->lines[i].stream, SCRIPTED_GREETING,
+			     strlen(SCRIPTED_GREETING));
 	}
 	until_learnt(rounds, 3 * PROBER_AT_ONCE);
 	assert_int_equal(probes(rounds), 3 * PROBER_AT_ONCE);
