@@ -37,8 +37,9 @@ struct health_settings {
 /* health_new begins soon: services at once, checks spread over the first interval. What a check
  * does is health.check: connect (TLS included where it is from the first byte); read the greeting
  * and what STARTTLS needs; or log in as health.user. It takes the backend's connect_timeout and
- * login_timeout at most, and so a backend that accepts and says nothing is as dead as one that
- * refuses. NULL, and `error`, when memory ran out. */
+ * login_timeout at most, or the interval (a second at least) where that is shorter, and so a
+ * backend that accepts and says nothing is as dead as one that refuses. Without checks services are
+ * asked for all the same. NULL, and `error`, when memory ran out. */
 must_use struct health *health_new(const struct health_settings *settings, struct error *error);
 
 /* health_free ends all checks. NULL is fine. */

@@ -83,7 +83,7 @@ void probe_init(struct probe *probe, const struct probe_house *house,
 
 /* probe_begin asks `backend`; the probe must be idle. It is over by the backend's connect_timeout
  * and login_timeout together, or by the patience of the house where that is shorter, and
- * PROBE_LEAVE_MS; perhaps before probe_begin returns. */
+ * PROBE_LEAVE_MS; never before probe_begin returns. */
 void probe_begin(struct probe *probe, struct backend *backend, enum probe_depth depth);
 
 /* probe_stop: no event follows. Nothing happens where it is idle. */
