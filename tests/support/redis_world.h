@@ -38,6 +38,7 @@ struct redis_world {
 	char lost[256];
 	const char *reply;   /* to every command; NULL: none */
 	struct buffer heard; /* commands, one a line */
+	void *context;       /* of a test that has more */
 };
 
 /* A cmocka setup and its teardown; the state is the struct redis_world. */
