@@ -79,8 +79,9 @@ struct resolver_service_query {
 	resolver_service_callback_t *callback;
 };
 
-/* resolver_ask_services asks for the SRV records of `name` ("_imap._tcp.mail.example.org"); nothing
- * is remembered here, since the asker asks again by the TTL. */
+/* resolver_ask_services asks for the SRV records of `name` ("_imap._tcp.mail.example.org"), which
+ * is given in full; nothing is remembered here, since the asker asks again by the TTL. The callback
+ * is called exactly once unless the query is cancelled, and perhaps before it returns. */
 void resolver_ask_services(struct resolver *resolver, struct resolver_service_query *query,
 			   const char *name, resolver_service_callback_t *callback);
 void resolver_cancel_services(struct resolver_service_query *query);

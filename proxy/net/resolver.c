@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Host names by c-ares, the only place that knows it (1.18 and later). Every name that was asked
+ * Host names by c-ares, which only resolver*.c know (1.18 and later). Every name that was asked
  * for is an entry of one table: being asked with those who wait, or known until it expires.
  */
 #include "net/resolver.h"
@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "net/timeouts.h"
+#include "resolver_internal.h"
 
 /* Sockets that c-ares may have open: a datagram and a stream socket for each of 16 servers. */
 #define SOCKETS_MAX 32
@@ -50,10 +51,14 @@ struct resolver {
 	bool closing;
 };
 
+struct ares_channeldata *resolver_channel(struct resolver *resolver)
+{
+	return resolver->channel;
+}
+
 /* --- c-ares in the loop --------------------------------------------------------------------- */
 
-/* To be called after everything that may have changed what c-ares waits for. */
-static void set_timer(struct resolver *resolver)
+void resolver_set_timer(struct resolver *resolver)
 {
 	struct timeval left;
 
@@ -72,7 +77,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
 	(void)loop;
 	(void)events;
 	ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	set_timer(resolver);
+	resolver_set_timer(resolver);
 }
 
 static void on_socket(struct ev_loop *loop, struct ev_io *watcher, int events)
@@ -84,7 +89,7 @@ static void on_socket(struct ev_loop *loop, struct ev_io *watcher, int events)
 	(void)loop;
 	ares_process_fd(resolver->channel, (events & EV_READ) != 0 ? fd : ARES_SOCKET_BAD,
 			(events & EV_WRITE) != 0 ? fd : ARES_SOCKET_BAD);
-	set_timer(resolver);
+	resolver_set_timer(resolver);
 }
 
 static struct resolver_socket *find_socket(struct resolver *resolver, int fd)
@@ -211,7 +216,7 @@ static void answer_waiting(struct resolver_name *name)
 	name->pins--;
 }
 
-static int clamp_ttl(int ttl)
+int resolver_clamp_ttl(int ttl)
 {
 	if (ttl < RESOLVER_TTL_MIN) {
 		return RESOLVER_TTL_MIN;
@@ -231,7 +236,7 @@ static int keep_addresses(struct resolver_name *name, const struct ares_addrinfo
 			ttl = node->ai_ttl < ttl ? node->ai_ttl : ttl;
 		}
 	}
-	return clamp_ttl(ttl);
+	return resolver_clamp_ttl(ttl);
 }
 
 static void on_answer(void *argument, int status, int timeouts, struct ares_addrinfo *found)
@@ -321,7 +326,7 @@ static void begin_asking(struct resolver_name *name)
 
 	name->asking = true;
 	ares_getaddrinfo(resolver->channel, name->host, NULL, &hints, on_answer, name);
-	set_timer(resolver);
+	resolver_set_timer(resolver);
 }
 
 static void fail(struct resolver_query *query, const char *why)
