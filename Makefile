@@ -164,6 +164,9 @@ $(BUILD)/unit/test_session_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--
 $(BUILD)/unit/test_table: LDFLAGS += -Wl,--wrap=calloc
 $(BUILD)/unit/test_route_cache: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc
 
+# It has a clock of its own.
+$(BUILD)/unit/test_member: LDFLAGS += -Wl,--wrap=timeouts_now_ms
+
 $(BUILD)/replay/%: $(BUILD)/tests/fuzz/%.c.o $(BUILD)/tests/fuzz/replay_main.c.o $(ROOMS)
 	@echo "  LINK $@"
 	@mkdir -p $(@D)

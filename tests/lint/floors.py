@@ -21,10 +21,10 @@ ROOMS_OF_LIBRARIES = {
     # ports in use are counted for all workers.
     "pthread.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
                   "net/ticket", "net/tls", "net/inbox", "net/source_pool",
-                  "routing/route_text"],
-    # Process-wide tables count without a lock.
+                  "routing/route_text", "routing/member", "routing/pool", "routing/canary"],
+    # Process-wide tables count without a lock. Members of the pool are shared by all workers.
     "stdatomic.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
-                    "session/limit", "routing/route_text"],
+                    "session/limit", "routing/route_text", "routing/member", "routing/pool"],
     "threads.h": [],
     "jansson.h": ["daemon/control"],
     "microhttpd.h": ["daemon/http"],
