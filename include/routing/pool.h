@@ -43,11 +43,13 @@ void pool_view_unref(const struct pool_view *view);
 struct member *pool_view_find(const struct pool_view *view, const char *name);
 
 /* pool_set_services makes the targets of a "srv:" backend its members: those that were members
- * before stay what they are, those that are no more leave the view. Names that another backend has
- * are refused, and so is more than fits; the rest is taken. True when the view changed. A weight of
- * 0 in SRV counts as 1, and all are multiplied with the backend's, by 100 in percent. Keeper's
- * thread. */
-bool pool_set_services(struct pool *pool, size_t config,
-		       const struct resolver_service *services, size_t count);
+ * before, at the same port, stay what they are but for their weights; those that are no more leave
+ * the view. Refused are names that another backend has, a second port of one host, what is no host
+ * name, and more than fits; the rest is taken. True when the view changed, or a weight did. A
+ * weight of 0 in SRV counts as 1, and all are multiplied with the backend's, by 100 in percent, and
+ * are 1 at least where that is not 0. Whatever their order, every proxy comes to the same members.
+ * Keeper's thread. */
+bool pool_set_services(struct pool *pool, size_t config, const struct resolver_service *services,
+		       size_t count);
 
 #endif
