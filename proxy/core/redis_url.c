@@ -197,16 +197,18 @@ static bool add_address(struct config_redis *redis, const struct parts *parts, c
 static bool parse_place(struct config_redis *redis, const struct parts *parts, struct error *error)
 {
 	size_t most = parts->scheme->kind == CONFIG_REDIS_SINGLE ? 1 : CONFIG_REDIS_ADDRESSES_MAX;
-	char *text = parts->place;
+	char *next = parts->place;
 
 	redis->addresses = calloc(most, sizeof(redis->addresses[0]));
 	if (redis->addresses == NULL) {
 		return error_set(error, "out of memory");
 	}
-	for (char *comma = text; comma != NULL; text = comma + 1) {
-		comma = most == 1 ? NULL : strchr(text, ',');
-		if (comma != NULL) {
-			*comma = '\0';
+	while (next != NULL) {
+		char *text = next;
+
+		next = most == 1 ? NULL : strchr(text, ',');
+		if (next != NULL) {
+			*next++ = '\0';
 		}
 		if (redis->address_count == most) {
 			return error_set(error, "has more than %zu hosts", most);
