@@ -54,19 +54,9 @@ void redis_link_settled(struct redis_link *link)
 	link->pause_ms = 0;
 }
 
-/* A pause grows when a whole round has failed: every address of the name once. */
 static void grow_pause(struct redis_link *link)
 {
-	bool round_over = ++link->address_turn >= link->address_count;
-
-	if (round_over) {
-		link->address_turn = 0;
-	}
-	if (link->pause_ms == 0) {
-		link->pause_ms = REDIS_PAUSE_MIN_MS;
-	} else if (round_over) {
-		link->pause_ms *= 2;
-	}
+	link->pause_ms = link->pause_ms == 0 ? REDIS_PAUSE_MIN_MS : 2 * link->pause_ms;
 	if (link->pause_ms > REDIS_PAUSE_MAX_MS) {
 		link->pause_ms = REDIS_PAUSE_MAX_MS;
 	}
@@ -94,14 +84,13 @@ static void lose(struct redis_link *link, const struct error *why)
 	link->why = *why;
 	stream_close(&link->stream);
 	redis_codec_done(&link->codec);
-	resolver_cancel(&link->name);
+	dial_cancel(&link->dial);
 	metrics_count(link->settings.metrics, METRIC_REDIS_FAILURES);
 	if (was_ready) {
 		/* Short-lived success must not make for quick attempts without end. */
 		bool lived = now_ms - link->ready_ms >= REDIS_PAUSE_MAX_MS;
 
 		link->pause_ms = lived ? 0 : link->pause_ms;
-		link->address_turn = 0;
 	}
 	grow_pause(link);
 	pause_attempts(link, now_ms);
@@ -113,12 +102,27 @@ static void lose(struct redis_link *link, const struct error *why)
 	}
 }
 
-static void lose_because(struct redis_link *link, const char *why)
+/* The connection is of no use, for now or any more. */
+static void fail(struct redis_link *link, const struct error *why)
+{
+	if (link->phase == REDIS_READY) {
+		lose(link, why);
+		return;
+	}
+	link->why = *why;
+	link->refused = true;
+	link->phase = REDIS_DIALING;
+	timeout_remove(&link->timer);
+	redis_codec_done(&link->codec);
+	dial_next(&link->dial, why);
+}
+
+static void fail_because(struct redis_link *link, const char *why)
 {
 	struct error error = {0};
 
 	error_set(&error, "%.255s", why);
-	lose(link, &error);
+	fail(link, &error);
 }
 
 /* --- Greeting ------------------------------------------------------------------------------- */
@@ -126,6 +130,7 @@ static void lose_because(struct redis_link *link, const char *why)
 static void become_ready(struct redis_link *link)
 {
 	link->phase = REDIS_READY;
+	dial_cancel(&link->dial);
 	link->ready_ms = timeouts_now_ms();
 	timeout_remove(&link->timer);
 	metrics_count(link->settings.metrics, METRIC_REDIS_CONNECTS);
@@ -137,13 +142,13 @@ static void greet(struct redis_link *link)
 	struct buffer commands = {0};
 
 	if (!redis_codec_init(&link->codec, &link->use->limits)) {
-		lose_because(link, "out of memory");
+		fail_because(link, "out of memory");
 		return;
 	}
 	link->phase = REDIS_GREETING;
 	redis_greeting_begin(&link->greeting, &link->settings, &commands);
 	if (commands.failed) {
-		lose_because(link, "out of memory");
+		fail_because(link, "out of memory");
 	} else {
 		stream_set_reading(&link->stream, true);
 		stream_write(&link->stream, buffer_bytes(&commands), commands.length);
@@ -162,7 +167,7 @@ static void take_greeting_reply(struct redis_link *link, const struct redis_repl
 		become_ready(link);
 		break;
 	case REDIS_GREETING_REFUSED:
-		lose(link, &why);
+		fail(link, &why);
 		break;
 	}
 }
@@ -185,7 +190,7 @@ static void secure(struct redis_link *link)
 	}
 	link->phase = REDIS_SECURING;
 	if (!stream_start_tls_client(&link->stream, &peer)) {
-		lose_because(link, "out of memory");
+		fail_because(link, "out of memory");
 	}
 }
 
@@ -193,7 +198,10 @@ static void on_ready(struct stream *stream)
 {
 	struct redis_link *link = link_of(stream);
 
-	if (link->phase == REDIS_CONNECTING && link->settings.config->tls) {
+	if (link->phase == REDIS_DIALING) {
+		set_timer(link, timeouts_now_ms() + link->settings.config->timeout_ms);
+	}
+	if (link->phase == REDIS_DIALING && link->settings.config->tls) {
 		secure(link);
 	} else {
 		greet(link);
@@ -226,7 +234,7 @@ static bool take_bytes(struct redis_link *link, const uint8_t *bytes, size_t len
 			break;
 		case REDIS_CODEC_BROKEN:
 			error_prefix(&why, "Redis sent nonsense");
-			lose(link, &why);
+			fail(link, &why);
 			return false;
 		case REDIS_CODEC_REPLY:
 			if (!take_reply(link, &reply)) {
@@ -257,10 +265,10 @@ static void on_readable(struct stream *stream)
 			return;
 		case STREAM_READ_END:
 		case STREAM_READ_TRUNCATED:
-			lose_because(link, "Redis closed the connection");
+			fail_because(link, "Redis closed the connection");
 			return;
 		case STREAM_READ_FAILED:
-			lose(link, &why);
+			fail(link, &why);
 			return;
 		}
 	}
@@ -273,7 +281,7 @@ static void on_drained(struct stream *stream)
 
 static void on_failed(struct stream *stream, const struct error *why)
 {
-	lose(link_of(stream), why);
+	fail(link_of(stream), why);
 }
 
 static const struct stream_events stream_events = {
@@ -285,62 +293,32 @@ static const struct stream_events stream_events = {
 
 /* --- Attempts ------------------------------------------------------------------------------- */
 
-static void connect_to(struct redis_link *link, const struct addr *address, const char *path)
+/* What an address said that was reached is worth more than why the others were not. */
+static void on_dial_failed(struct dial *dial, const struct error *why)
 {
-	struct stream_target target = {.address = address, .path = path};
-	struct error why = {0};
+	struct redis_link *link = container_of(dial, struct redis_link, dial);
+	struct error told = link->refused ? link->why : *why;
 
-	link->phase = REDIS_CONNECTING;
-	if (!stream_connect(&link->stream, link->settings.shared, &target, &stream_events, &why)) {
-		lose(link, &why);
-	}
+	lose(link, &told);
 }
 
-static void on_resolved(struct resolver_query *query, const struct addr *addresses, size_t count,
-			const char *why)
-{
-	struct redis_link *link = container_of(query, struct redis_link, name);
-
-	link->address_count = count;
-	if (count == 0) {
-		lose_because(link, why);
-		return;
-	}
-	connect_to(link, &addresses[link->address_turn % count], NULL);
-}
+static const struct dial_events dial_events = {.failed = on_dial_failed};
 
 static void begin_attempt(struct redis_link *link)
 {
-	const struct endpoint *address = link->settings.address;
+	struct dial_settings settings = {
+		.shared = link->settings.shared,
+		.resolver = link->settings.resolver,
+		.timeout_ms = link->settings.config->timeout_ms,
+		.stream = &link->stream,
+		.stream_events = &stream_events,
+		.events = &dial_events,
+	};
 
 	link->attempted_ms = timeouts_now_ms();
-	link->phase = REDIS_RESOLVING;
-	set_timer(link, link->attempted_ms + link->settings.config->timeout_ms);
-	switch (address->kind) {
-	case ENDPOINT_IP:
-		connect_to(link, &address->ip, NULL);
-		break;
-	case ENDPOINT_UNIX:
-		connect_to(link, NULL, address->name);
-		break;
-	default:
-		resolver_ask(link->settings.resolver, &link->name, address->name, address->port,
-			     on_resolved);
-	}
-}
-
-static const char *what_is_missing(const struct redis_link *link)
-{
-	switch (link->phase) {
-	case REDIS_RESOLVING:
-		return "address";
-	case REDIS_CONNECTING:
-		return "connection";
-	case REDIS_SECURING:
-		return "end of the TLS handshake";
-	default:
-		return redis_greeting_awaits(&link->greeting);
-	}
+	link->phase = REDIS_DIALING;
+	link->refused = false;
+	dial_begin(&link->dial, &settings, link->settings.address);
 }
 
 static void on_timer(struct timeout *timer)
@@ -352,9 +330,11 @@ static void on_timer(struct timeout *timer)
 		begin_attempt(link);
 		return;
 	}
-	error_set(&why, "no %s%s within %llu ms", link->phase == REDIS_GREETING ? "reply to " : "",
-		  what_is_missing(link), (unsigned long long)link->settings.config->timeout_ms);
-	lose(link, &why);
+	error_set(&why, "no %s%s within %llu ms",
+		  link->phase == REDIS_GREETING ? "reply to " : "end of the TLS handshake",
+		  link->phase == REDIS_GREETING ? redis_greeting_awaits(&link->greeting) : "",
+		  (unsigned long long)link->settings.config->timeout_ms);
+	fail(link, &why);
 }
 
 /* --- For the owner -------------------------------------------------------------------------- */
@@ -397,7 +377,7 @@ void redis_link_done(struct redis_link *link)
 {
 	stream_close(&link->stream);
 	redis_codec_done(&link->codec);
-	resolver_cancel(&link->name);
+	dial_cancel(&link->dial);
 	timeout_remove(&link->timer);
 	timeout_list_done(&link->timers);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A connection to Redis that keeps itself alive: name, connect, TLS, greeting, and after a loss the
- * same again, after pauses that grow and are jittered. It knows nothing of questions.
+ * A connection to Redis that keeps itself alive: dial, TLS, greeting, and after a loss the same
+ * again, after pauses that grow and are jittered. An address whose TLS or greeting fails gives way
+ * to the others of its name. It knows nothing of questions.
  */
 #ifndef GATEPOST_ROUTING_REDIS_LINK_INTERNAL_H
 #define GATEPOST_ROUTING_REDIS_LINK_INTERNAL_H
@@ -11,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "net/resolver.h"
+#include "net/dial.h"
 #include "net/stream.h"
 #include "net/timeouts.h"
 #include "redis_greeting_internal.h"
@@ -41,10 +42,9 @@ struct redis_link_use {
 };
 
 enum redis_phase {
-	REDIS_PAUSED,    /* the timer begins the next attempt; the zero state */
-	REDIS_RESOLVING, /* from here on the timer ends the attempt */
-	REDIS_CONNECTING,
-	REDIS_SECURING, /* the handshake of TLS */
+	REDIS_PAUSED,   /* the timer begins the next attempt; the zero state */
+	REDIS_DIALING,  /* no timer but the dial's */
+	REDIS_SECURING, /* the handshake of TLS; the timer ends it, and the greeting */
 	REDIS_GREETING,
 	REDIS_READY, /* no timer */
 };
@@ -56,16 +56,15 @@ struct redis_link {
 	const struct redis_link_use *use;
 	enum redis_phase phase;
 	struct redis_greeting greeting;
-	struct resolver_query name;
-	size_t address_turn;  /* which address of the name is tried */
-	size_t address_count; /* when it was last resolved */
+	struct dial dial;
+	bool refused; /* an address that was reached in this attempt was of no use */
 	struct timeout_list timers;
 	struct timeout timer;
 	uint64_t attempted_ms; /* when the last attempt began */
 	uint64_t ready_ms;
 	unsigned pause_ms; /* before the last attempt; 0 after one that was of use */
 	unsigned jitter;   /* state of rand_r */
-	struct error why;  /* of the last loss */
+	struct error why;  /* of the last loss, or of such an address */
 	bool loss_logged;  /* and no recovery since */
 	uint64_t loss_logged_ms;
 };

@@ -10,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/base.h"
 #include "net/resolver.h"
+#include "net/tls_client.h"
+#include "support/certified.h"
 #include "support/log_capture.h"
 #include "support/redis_world.h"
 #include "support/turns.h"
@@ -225,6 +228,167 @@ static void test_unix_socket(void **state)
 	assert_int_equal(rmdir(folder), 0);
 }
 
+static void set_name(struct redis_world *world, struct fake_name *name)
+{
+	char address[32];
+
+	world->dns.names = name;
+	world->dns.name_count = 1;
+	snprintf(address, sizeof(address), "%s:%u", name->name, world->fake.port);
+	redis_world_set_address(world, address);
+}
+
+/* --- TLS ------------------------------------------------------------------------------------ */
+
+/* What a server shows: a certificate for `name`, or for 127.0.0.1 where that is NULL, signed by
+ * the authority of the test, or by nobody. */
+struct shown {
+	const char *name;
+	bool stranger;
+};
+
+struct tls_town {
+	struct certified authority;
+	struct certified server;
+	char folder[32];
+	char ca[64];
+	struct tls_client_trust *trust;
+	struct tls_client *client;
+};
+
+static void town_begin(struct redis_world *world, struct tls_town *town, const struct shown *shown)
+{
+	struct tls_client_settings settings = {true, town->ca, "", ""};
+	enum tls_client_fault fault;
+	struct error error = {0};
+
+	strcpy(town->folder, "/tmp/test_redis.XXXXXX");
+	assert_non_null(mkdtemp(town->folder));
+	snprintf(town->ca, sizeof(town->ca), "%s/ca.pem", town->folder);
+	certified_make(&town->authority,
+		       &(struct certified_wish){.common_name = "town", .authority = true});
+	certified_make(&town->server,
+		       &(struct certified_wish){
+			       .issuer = shown->stranger ? NULL : &town->authority,
+			       .names = {shown->name != NULL ? shown->name : "127.0.0.1"},
+		       });
+	certified_write(&town->authority, NULL, town->ca);
+	town->trust = tls_client_trust_new();
+	town->client = tls_client_new(town->trust, &settings, &fault, &error);
+	assert_string_equal(error.text, "");
+	world->fake.tls = certified_server(&town->server, NULL, NULL);
+	world->config.tls = true;
+	world->settings.tls_client = town->client;
+}
+
+static void town_end(struct redis_world *world, struct tls_town *town)
+{
+	redis_server_free(world->server);
+	world->server = NULL;
+	fake_redis_hang_up(&world->fake);
+	fake_redis_forget_tls(&world->fake);
+	tls_client_free(town->client);
+	tls_client_trust_free(town->trust);
+	certified_done(&town->server);
+	certified_done(&town->authority);
+	unlink(town->ca);
+	assert_int_equal(rmdir(town->folder), 0);
+}
+
+/* Whom it must name is the host of the address, or redis.server_name. */
+static void test_tls(void **state)
+{
+	static const struct {
+		struct shown shown;
+		const char *server_name;
+	} rows[] = {
+		{{NULL, false}, ""},
+		{{"redis.test", false}, "redis.test"},
+	};
+	struct redis_world *world = *state;
+
+	redis_world_set_user(world, "", "secret");
+	world->reply = "+OK\r\n";
+	for (unsigned i = 0; i < array_length(rows); i++) {
+		struct redis_asked asked = {0};
+		struct tls_town town;
+
+		world->config.server_name = (char *)rows[i].server_name;
+		town_begin(world, &town, &rows[i].shown);
+		redis_world_start(world);
+		redis_asked_ask(world, &asked, "k");
+		redis_asked_await(world, &asked, 1);
+		assert_int_equal(asked.kind, REDIS_REPLY_STATUS);
+		town_end(world, &town);
+	}
+	assert_string_equal(redis_world_heard(world), "AUTH secret\nGET k\nAUTH secret\nGET k\n");
+	assert_int_equal(metrics_get(&world->metrics, METRIC_REDIS_FAILURES), 0);
+}
+
+static bool one_failure(const void *context)
+{
+	const struct redis_world *world = context;
+
+	return metrics_get(&world->metrics, METRIC_REDIS_FAILURES) > 0;
+}
+
+/* Who is not believed hears nothing of ours. */
+static void test_tls_not_believed(void **state)
+{
+	static const struct {
+		struct shown shown;
+		const char *server_name;
+	} rows[] = {
+		{{NULL, true}, ""},
+		{{"redis.test", false}, ""},
+		{{NULL, false}, "redis.test"},
+	};
+	struct redis_world *world = *state;
+
+	redis_world_set_user(world, "", "secret");
+	for (unsigned i = 0; i < array_length(rows); i++) {
+		struct tls_town town;
+
+		world->config.server_name = (char *)rows[i].server_name;
+		town_begin(world, &town, &rows[i].shown);
+		redis_world_start(world);
+		turns_until(world->loop, one_failure, world);
+		town_end(world, &town);
+		assert_int_equal(count_logged("Redis is not usable"), 1);
+		assert_int_equal(count_logged("certificate"), 1);
+		buffer_done(&logged);
+		world->metrics = (struct metrics){0};
+	}
+	assert_int_equal(world->fake.commands, 0);
+	assert_int_equal(world->readies, 0);
+}
+
+/* A server that does not speak TLS never gets the password in the clear; one that says nothing is
+ * not waited for. */
+static void test_tls_missing(void **state)
+{
+	struct redis_world *world = *state;
+	struct shown shown = {0};
+	struct tls_town town;
+
+	redis_world_set_user(world, "", "secret");
+	town_begin(world, &town, &shown);
+	fake_redis_forget_tls(&world->fake);
+	world->fake.deaf = true;
+	world->config.timeout_ms = SHORT_MS;
+	redis_world_start(world);
+	turns_until_count(world->loop, &world->fake.accepted, 2);
+	assert_int_equal(count_logged("no end of the TLS handshake within 150 ms"), 1);
+	assert_null(
+		memmem(buffer_bytes(&world->fake.input), world->fake.input.length, "secret", 6));
+	fake_redis_send(&world->fake, "-ERR unknown command\r\n");
+	turns_until_count(world->loop, &world->fake.accepted, 3);
+	assert_int_equal(world->readies, 0);
+	town_end(world, &town);
+}
+
+/* --- Names ---------------------------------------------------------------------------------- */
+
 /* By name: its addresses are tried in turn, and 127.0.0.2, where nobody listens, does not matter.
  */
 static void test_name(void **state)
@@ -233,19 +397,46 @@ static void test_name(void **state)
 	struct redis_asked asked = {0};
 	struct fake_name name = {
 		.name = "redis.test", .v4 = {"127.0.0.2", "127.0.0.3", "127.0.0.1"}, .ttl = 60};
-	char address[32];
 
-	world->dns.names = &name;
-	world->dns.name_count = 1;
-	snprintf(address, sizeof(address), "redis.test:%u", world->fake.port);
-	redis_world_set_address(world, address);
+	set_name(world, &name);
 	world->reply = "$1\r\nm\r\n";
 	redis_world_start(world);
 	redis_asked_ask(world, &asked, "k");
 	redis_asked_await(world, &asked, 1);
 	assert_string_equal(asked.text, "m");
 	assert_int_equal(name.asked, 1);
-	assert_int_equal(metrics_get(&world->metrics, METRIC_REDIS_FAILURES), 2);
+	assert_int_equal(metrics_get(&world->metrics, METRIC_REDIS_FAILURES), 0);
+}
+
+static void tell_role(struct fake_redis *fake, const char *command)
+{
+	assert_string_equal(command, "ROLE");
+	fake_redis_send(fake, fake->accepted < 3 ? "*1\r\n$5\r\nslave\r\n" : IS_MASTER);
+}
+
+/* A name of replicas and their master: the address of the master is found. Where there is none,
+ * what the last said is told, rather than that others could not be reached. */
+static void test_name_of_many(void **state)
+{
+	struct redis_world *world = *state;
+	struct fake_name name = {
+		.name = "redis.test", .v4 = {"127.0.0.1", "127.0.0.1", "127.0.0.1"}, .ttl = 60};
+	struct fake_name replica = {
+		.name = "replica.test", .v4 = {"127.0.0.1", "127.0.0.2"}, .ttl = 60};
+
+	set_name(world, &name);
+	world->settings.master_only = true;
+	world->fake.on_command = tell_role;
+	redis_world_start(world);
+	turns_until_count(world->loop, &world->readies, 1);
+	assert_int_equal(world->fake.accepted, 3);
+	assert_int_equal(metrics_get(&world->metrics, METRIC_REDIS_FAILURES), 0);
+	redis_server_free(world->server);
+	world->fake.accepted = 0;
+	set_name(world, &replica);
+	redis_world_start(world);
+	turns_until_count(world->loop, &world->fake.accepted, 2);
+	assert_int_equal(count_logged("ROLE: the server is no master but a slave"), 1);
 }
 
 static void test_name_unknown(void **state)
@@ -276,7 +467,7 @@ static void test_name_silent(void **state)
 	redis_asked_ask(world, &asked, "k");
 	redis_asked_await(world, &asked, 1);
 	assert_int_equal(asked.kind, REDIS_REPLY_FAILED);
-	turns_until(world->loop, loss_is_logged, "no address within 150 ms");
+	turns_until(world->loop, loss_is_logged, "cannot connect: no answer in time");
 	/* The next attempts ask again, and share what is still being asked. */
 	turns_until(world->loop, six_failures, world);
 	assert_true(name.asked <= RESOLVER_TRIES);
@@ -300,7 +491,7 @@ static void test_down_and_back(void **state)
 	redis_asked_ask(world, &early, "early");
 	redis_asked_await(world, &early, 1);
 	assert_int_equal(early.kind, REDIS_REPLY_FAILED);
-	assert_string_equal(early.text, "no connection: Connection refused");
+	assert_string_equal(early.text, "no connection: cannot connect: Connection refused");
 	world->config.timeout_ms = PATIENT_MS;
 	for (unsigned i = 0; i < COUNT; i++) {
 		redis_asked_ask(world, &asked[i], "k");
@@ -409,12 +600,22 @@ static int end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_world(test_greeting),           in_world(test_greeting_refused),
-		in_world(test_reason_for_waiting), in_world(test_greeting_hangs),
-		in_world(test_unix_socket),        in_world(test_name),
-		in_world(test_name_unknown),       in_world(test_name_silent),
-		in_world(test_down_and_back),      in_world(test_question_cuts_pause),
-		in_world(test_pause_grows),        in_world(test_no_stampede),
+		in_world(test_greeting),
+		in_world(test_greeting_refused),
+		in_world(test_reason_for_waiting),
+		in_world(test_greeting_hangs),
+		in_world(test_unix_socket),
+		in_world(test_tls),
+		in_world(test_tls_not_believed),
+		in_world(test_tls_missing),
+		in_world(test_name),
+		in_world(test_name_of_many),
+		in_world(test_name_unknown),
+		in_world(test_name_silent),
+		in_world(test_down_and_back),
+		in_world(test_question_cuts_pause),
+		in_world(test_pause_grows),
+		in_world(test_no_stampede),
 		in_world(test_log_is_bounded),
 	};
 
