@@ -161,6 +161,7 @@ struct directory_house {
 	struct resolver *resolver;
 	struct metrics *metrics;
 	struct tls_client *tls_client; /* for rediss:// and its kin, NULL without */
+	const char *version;           /* of the program, for people; NULL: not told */
 };
 
 /* directory_start begins to connect, on the thread that runs the house's loop. False, and `error`,

@@ -21,10 +21,13 @@ ROOMS_OF_LIBRARIES = {
     # ports in use are counted for all workers.
     "pthread.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
                   "net/ticket", "net/tls", "net/inbox", "net/source_pool",
-                  "routing/route_text", "routing/member", "routing/pool", "routing/canary"],
-    # Process-wide tables count without a lock. Members of the pool are shared by all workers.
+                  "routing/route_text", "routing/member", "routing/pool", "routing/canary",
+                  "routing/directory"],
+    # Process-wide tables count without a lock. Members of the pool are shared by all workers. All
+    # workers enter and leave the directory, each shard of it under a lock.
     "stdatomic.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
-                    "session/limit", "routing/route_text", "routing/member", "routing/pool"],
+                    "session/limit", "routing/route_text", "routing/member", "routing/pool",
+                    "routing/directory"],
     "threads.h": [],
     "jansson.h": ["daemon/control"],
     "microhttpd.h": ["daemon/http"],
