@@ -168,7 +168,8 @@ static void read_soon(struct cluster *cluster)
 {
 	uint64_t due_ms = cluster->refreshed_ms + REFRESH_MS;
 
-	if (timeout_is_waiting(&cluster->timer) && cluster->timer.deadline_ms > due_ms) {
+	if (!cluster->wants_map && timeout_is_waiting(&cluster->timer) &&
+	    cluster->timer.deadline_ms > due_ms) {
 		read_at(cluster, due_ms);
 	}
 }
@@ -450,7 +451,15 @@ static struct store_node *route(struct store *store, size_t lane)
 
 static void want(struct store *store)
 {
-	read_soon(cluster_of(store));
+	struct cluster *cluster = cluster_of(store);
+	struct store_node *node;
+
+	read_soon(cluster);
+	if (cluster->wants_map) {
+		DL_FOREACH (store->nodes, node) {
+			store_node_nudge(node);
+		}
+	}
 }
 
 static bool is_ready(const struct store *store)
