@@ -107,13 +107,13 @@ size_t balance_rank(const struct pool_view *view, size_t config, const char *use
 
 bool balance_is_canary(const struct config_routing *routing, const char *user)
 {
-	char text[sizeof(CANARY_SALT) + CONFIG_USER_MAX];
+	char text[sizeof(CANARY_SALT) + CONFIG_USER_MAX + 1];
 	size_t length = strlen(user);
 	uint64_t hash;
 
 	invariant(length <= CONFIG_USER_MAX);
 	memcpy(text, CANARY_SALT, sizeof(CANARY_SALT));
-	memcpy(text + sizeof(CANARY_SALT), user, length);
+	memcpy(text + sizeof(CANARY_SALT), user, length + 1);
 	hash = hash_bytes(&HASH_KEY_OF_FLEET, text, sizeof(CANARY_SALT) + length);
 	return (uint64_t)(((unsigned __int128)hash * 10000) >> 64) < routing->canary.share;
 }
