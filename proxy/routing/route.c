@@ -341,7 +341,8 @@ void route_observe(struct router *router, struct backend *backend, const struct 
 static bool moves_users(const struct router *router, const struct member *member)
 {
 	return member_drain(member) == MEMBER_KICKS ||
-	       (member_canary_is_over(member) && is_canary(router, member) && member->weight == 0);
+	       (member_canary_is_over(member) && is_canary(router, member) &&
+		member_weight(member) == 0);
 }
 
 bool router_is_moving(const struct router *router)
