@@ -20,11 +20,10 @@
 #include "base/addr.h"
 #include "base/base.h"
 #include "base/error.h"
-#include "core/config.h"
+#include "net/stream_facts.h"
 #include "net/stream_loop.h"
 #include "net/stream_state.h"
 
-struct source;
 struct source_pool;
 struct ssl_ctx_st;
 struct tls_peer;
@@ -43,8 +42,6 @@ struct stream_events {
 	 * stream and connect it anew; otherwise it is closed when this returns. */
 	void (*failed)(struct stream *stream, const struct error *why);
 };
-
-#define STREAM_CERTIFIED_USER_MAX 255
 
 /* stream_accept takes ownership of a connected, non-blocking `fd`. With `context` the server side
  * of a TLS handshake begins; without it the stream is open, and `ready` is called before
@@ -135,26 +132,5 @@ void stream_set_events(struct stream *stream, const struct stream_events *events
 
 /* stream_close ends everything now: watchers, descriptor, TLS state, blocks (wiped). Idempotent. */
 void stream_close(struct stream *stream);
-
-/* What is known of the connection; zeroed addresses when it is gone. */
-void stream_peer(const struct stream *stream, struct addr *address);
-void stream_local(const struct stream *stream, struct addr *address);
-
-/* TLS facts for the log, NULL or false without TLS and before they are agreed on. Valid while the
- * stream is open. */
-const char *stream_tls_version(const struct stream *stream);
-const char *stream_tls_cipher(const struct stream *stream);
-const char *stream_tls_server_name(const struct stream *stream);
-bool stream_tls_resumed(const struct stream *stream);
-
-/* stream_tls_offered tells, while `failed` is called for a handshake of TLS's client, whether it
- * offered a session: without one, the next may succeed. */
-bool stream_tls_offered(const struct stream *stream);
-
-/* stream_tls_certified_user writes whom the client's certificate names (tls.client_name). False
- * where it showed none, one that has expired since, or none that names somebody: the name is 1 to
- * 255 octets of UTF-8 without control characters, and stands there once. */
-bool stream_tls_certified_user(const struct stream *stream, enum config_client_name which,
-			       char user[STREAM_CERTIFIED_USER_MAX + 1]);
 
 #endif
