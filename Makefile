@@ -63,7 +63,7 @@ UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/
 SUPPORT      := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 FUZZERS      := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS      := $(patsubst %,$(BUILD)/replay/%,$(FUZZERS))
-BENCH_TOOLS  := $(patsubst %,$(BUILD)/bench/%,imapload plain_backend tls_memory route_cache)
+BENCH_TOOLS  := $(patsubst %,$(BUILD)/bench/%,imapload plain_backend tls_memory route_cache directory)
 
 .DEFAULT_GOAL := all
 .PHONY: FORCE all help run test programs unit replay integration scan check lint fuzz bench clean install-deps
@@ -121,6 +121,7 @@ bench: ## gatepost beside nginx and HAProxy, on one pinned core
 	@$(MAKE) --no-print-directory -j$(JOBS) $(GATEPOST) $(BENCH_TOOLS)
 	@$(BUILD)/bench/tls_memory
 	@$(BUILD)/bench/route_cache
+	@$(BUILD)/bench/directory
 	@$(PYTHON) tests/bench/run.py --gatepost $(GATEPOST) --tools $(BUILD)/bench
 
 clean: ## remove build/
@@ -184,6 +185,8 @@ $(BUILD)/bench/tls_memory: LDLIBS += -lcmocka
 $(BUILD)/bench/tls_memory: $(BUILD)/tests/support/certified.c.o $(ROOMS)
 
 $(BUILD)/bench/route_cache: $(ROOMS)
+$(BUILD)/bench/directory: LDLIBS += -lcmocka
+$(BUILD)/bench/directory: $(BUILD)/tests/support/config_text.c.o $(ROOMS)
 
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.c.o
 	@echo "  LINK $@"
