@@ -119,6 +119,18 @@ static void test_hangs(void **state)
 	assert_true(count_logged("health check failed m0 no greeting in time") >= 2);
 }
 
+/* However patient logins are with it: a check takes no longer than an interval, or a second. */
+static void test_patience(void **state)
+{
+	struct health_world *world = *state;
+
+	world->patience = "20s";
+	world->probes->scripted.greeting = NULL;
+	health_world_start(world, OFTEN "fall = 1\n", 1, 0);
+	until(world, has_up, .up = 0);
+	assert_int_equal(health_world_checks(world), 1);
+}
+
 /* However long a check takes, the member has no second one beside it. */
 static void test_one_at_a_time(void **state)
 {
@@ -280,12 +292,19 @@ static int end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_world(test_again_and_again), in_world(test_spread),
-		in_world(test_down_and_up),     in_world(test_hangs),
-		in_world(test_one_at_a_time),   in_world(test_at_once),
-		in_world(test_many_fail),       in_world(test_none),
-		in_world(test_connect),         in_world(test_greeting),
-		in_world(test_login),           in_world(test_stops),
+		in_world(test_again_and_again),
+		in_world(test_spread),
+		in_world(test_down_and_up),
+		in_world(test_hangs),
+		in_world(test_patience),
+		in_world(test_one_at_a_time),
+		in_world(test_at_once),
+		in_world(test_many_fail),
+		in_world(test_none),
+		in_world(test_connect),
+		in_world(test_greeting),
+		in_world(test_login),
+		in_world(test_stops),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
