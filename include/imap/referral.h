@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The URL of a login referral (RFC 2221): `imap://user;AUTH=*@host:port/`, whose form is RFC 5092's.
+ * The URL of a login referral (RFC 2221): `imap://user;AUTH=*@host:port/`, whose form is that of
+ * RFC 5092.
  */
 #ifndef GATEPOST_IMAP_REFERRAL_H
 #define GATEPOST_IMAP_REFERRAL_H

@@ -136,8 +136,11 @@ bool health_services_init(struct health_services *services, const struct health_
 	*services = (struct health_services){.settings = *settings, .changed = changed};
 	services->jitter = (unsigned)timeouts_now_ms() ^ (unsigned)((uintptr_t)services >> 4);
 	timeout_list_init(&services->due, settings->timeouts, on_due);
+	if (count == 0) {
+		return true;
+	}
 	services->services = calloc(count, sizeof(services->services[0]));
-	if (count > 0 && services->services == NULL) {
+	if (services->services == NULL) {
 		return false;
 	}
 	for (size_t i = 0; i < config->backend_count; i++) {
