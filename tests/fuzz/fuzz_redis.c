@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a Redis sends, through the guard and hiredis. The replies must not depend on the cuts, and
- * none may be longer, or have more elements, than its limits. The first byte chooses the cuts.
+ * What a Redis sends, through the guard and hiredis, and as news of changes. The replies must not
+ * depend on the cuts, and none may be longer, or have more elements, than its limits. The first
+ * byte chooses the cuts.
  */
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "../../proxy/routing/redis_internal.h"
+#include "../../proxy/routing/redis_news_internal.h"
 #include "../../proxy/routing/redis_server_internal.h"
 #include "base/buffer.h"
 #include "base/text.h"
@@ -42,6 +44,22 @@ static size_t note_reply(struct buffer *outcome, const struct redis_reply *reply
 	return count;
 }
 
+/* A message has a channel, and a body of any shape. */
+static void note_news(struct buffer *outcome, const struct redis_reply *reply)
+{
+	struct redis_news news;
+
+	redis_news_read(&news, reply);
+	buffer_append_byte(outcome, (uint8_t)('a' + news.kind));
+	if (news.kind == REDIS_NEWS_MESSAGE) {
+		invariant(reply->count == 3 && news.channel.kind == REDIS_REPLY_TEXT);
+		buffer_append_byte(outcome, redis_news_is_of(&news, REDIS_INVALIDATIONS));
+		(void)note_reply(outcome, &news.body, 1);
+	} else {
+		invariant(!redis_news_is_of(&news, REDIS_INVALIDATIONS));
+	}
+}
+
 /* Takes one piece; false when the connection would be ended over it. */
 static bool read_piece(struct redis_codec *codec, const uint8_t *bytes, size_t size,
 		       struct buffer *outcome)
@@ -63,6 +81,7 @@ static bool read_piece(struct redis_codec *codec, const uint8_t *bytes, size_t s
 		invariant(verdict == REDIS_CODEC_REPLY || input.length == 0);
 		if (verdict == REDIS_CODEC_REPLY) {
 			invariant(note_reply(outcome, &reply, 0) <= ELEMENTS);
+			note_news(outcome, &reply);
 			redis_reply_done(&reply);
 		}
 	}
