@@ -592,6 +592,7 @@ static void test_ping_forbidden(void **state)
 	assert_string_equal(news(world), "changed a\nchanged end\n");
 	say(world, "-NOPERM this time nobody asked\r\n");
 	turns_until_count(world->redis->loop, &world->blinds, 1);
+	assert_non_null(strstr(news(world), "while watching: NOPERM this time nobody asked"));
 	world->mute = false;
 }
 
