@@ -623,6 +623,7 @@ static void abandon(struct directory *directory, struct directory_shard *shard)
 	{
 		store_cancel(&resident->hold_question);
 		store_cancel(&resident->route_question);
+		inbox_withdraw(&directory->inbox, &resident->item);
 		timeout_remove(&resident->due);
 		dequeue(directory, resident);
 		resident->activity = RESIDENT_IDLE;
