@@ -41,7 +41,7 @@ static void conclude(struct directory *directory, struct resident *resident,
 		metrics_count(directory->house.metrics, METRIC_HOLDS_CONFIRMED);
 	} else if (answered && reply->number == 0) {
 		resident->ask = RESIDENT_ASK_NOW;
-	} else {
+	} else if (resident->ask == RESIDENT_KNOWN) {
 		resident->retry_ms = timeouts_now_ms() + DIRECTORY_LATER_MS;
 	}
 }

@@ -8,6 +8,7 @@
 
 #include <ev.h>
 
+#include "../../proxy/routing/residents_internal.h"
 #include "core/config.h"
 #include "core/metrics.h"
 #include "net/stream_loop.h"
@@ -58,7 +59,7 @@ static struct rig rig;
 
 /* --- What guests hear ------------------------------------------------------------------------- */
 
-static void hear(struct stay *stay, const char *what, const char *text, size_t length)
+static inline void hear(struct stay *stay, const char *what, const char *text, size_t length)
 {
 	struct guest *guest = container_of(stay, struct guest, stay);
 	size_t used = strlen(guest->heard);
@@ -70,7 +71,8 @@ static void hear(struct stay *stay, const char *what, const char *text, size_t l
 	}
 }
 
-static void hear_answer(struct stay *stay, const char *what, const struct directory_answer *answer)
+static inline void hear_answer(struct stay *stay, const char *what,
+			       const struct directory_answer *answer)
 {
 	char words[32];
 
@@ -84,32 +86,32 @@ static void hear_answer(struct stay *stay, const char *what, const struct direct
 	}
 }
 
-static void on_answered(struct stay *stay, const struct directory_answer *answer)
+static inline void on_answered(struct stay *stay, const struct directory_answer *answer)
 {
 	hear_answer(stay, "", answer);
 }
 
-static void on_changed(struct stay *stay, const struct directory_answer *answer)
+static inline void on_changed(struct stay *stay, const struct directory_answer *answer)
 {
 	hear_answer(stay, "changed=", answer);
 }
 
-static void on_parked(struct stay *stay)
+static inline void on_parked(struct stay *stay)
 {
 	hear(stay, "parked", "", 0);
 }
 
-static void on_released(struct stay *stay)
+static inline void on_released(struct stay *stay)
 {
 	hear(stay, "released", "", 0);
 }
 
-static void on_held(struct stay *stay)
+static inline void on_held(struct stay *stay)
 {
 	hear(stay, "held", "", 0);
 }
 
-static void on_drains_changed(struct directory_desk *desk)
+static inline void on_drains_changed(struct directory_desk *desk)
 {
 	(void)desk;
 	rig.drains_heard++;
@@ -126,7 +128,7 @@ static const struct stay_events rig_events = {
 
 /* --- Beginning and end ------------------------------------------------------------------------ */
 
-static void rig_start(const char *text)
+static inline void rig_start(const char *text)
 {
 	struct directory_house house = {
 		.shared = &rig.shared,
@@ -147,7 +149,7 @@ static void rig_start(const char *text)
 	assert_true(directory_start(rig.directory, &house, NULL));
 }
 
-static int rig_begin(void **state)
+static inline int rig_begin(void **state)
 {
 	(void)state;
 	memset(&rig, 0, sizeof(rig));
@@ -157,7 +159,7 @@ static int rig_begin(void **state)
 	return 0;
 }
 
-static int rig_end(void **state)
+static inline int rig_end(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < GUESTS_MAX; i++) {
@@ -183,7 +185,7 @@ static int rig_end(void **state)
 /* --- Moving on -------------------------------------------------------------------------------- */
 
 /* rig_turn lets everybody hear what was posted. */
-static void rig_turn(void)
+static inline void rig_turn(void)
 {
 	for (int i = 0; i < 4; i++) {
 		ev_run(rig.loop, EVRUN_NOWAIT);
@@ -191,7 +193,7 @@ static void rig_turn(void)
 }
 
 /* rig_settle lets all happen that waits for no time. */
-static void rig_settle(void)
+static inline void rig_settle(void)
 {
 	unsigned before;
 
@@ -204,7 +206,7 @@ static void rig_settle(void)
 }
 
 /* rig_round waits for one round of questions for all who are here. */
-static void rig_round(void)
+static inline void rig_round(void)
 {
 	rig_settle();
 	turns_for(rig.loop, 30);
@@ -212,20 +214,20 @@ static void rig_round(void)
 }
 
 /* rig_connect makes Redis known, with all that follows. */
-static void rig_connect(void)
+static inline void rig_connect(void)
 {
 	fake_become_ready();
 	fake_become_watching();
 	rig_round();
 }
 
-static void rig_open(const char *text)
+static inline void rig_open(const char *text)
 {
 	rig_start(text);
 	rig_connect();
 }
 
-static struct guest *rig_enter(size_t which, const char *user)
+static inline struct guest *rig_enter(size_t which, const char *user)
 {
 	struct guest *guest = &rig.guests[which];
 
@@ -233,13 +235,13 @@ static struct guest *rig_enter(size_t which, const char *user)
 	return guest;
 }
 
-static void rig_leave(size_t which, bool settled)
+static inline void rig_leave(size_t which, bool settled)
 {
 	directory_leave(&rig.guests[which].stay, settled);
 }
 
 /* assert_heard: what the guest has heard since it was last asked. */
-static void assert_heard(size_t which, const char *what)
+static inline void assert_heard(size_t which, const char *what)
 {
 	struct guest *guest = &rig.guests[which];
 
@@ -248,7 +250,7 @@ static void assert_heard(size_t which, const char *what)
 }
 
 /* count_asked: questions that wait for an answer. */
-static unsigned count_asked(void)
+static inline unsigned count_asked(void)
 {
 	struct store_pending *pending;
 	unsigned count = 0;
@@ -260,7 +262,7 @@ static unsigned count_asked(void)
 	return count;
 }
 
-static const char *confirmed(const char *user)
+static inline const char *confirmed(const char *user)
 {
 	char key[300];
 

@@ -69,7 +69,7 @@ static bool fake_is_cluster;
 
 /* --- Data ------------------------------------------------------------------------------------- */
 
-static struct fake_entry *fake_find(const char *key, const char *field)
+static inline struct fake_entry *fake_find(const char *key, const char *field)
 {
 	struct fake_entry *entry;
 
@@ -82,25 +82,25 @@ static struct fake_entry *fake_find(const char *key, const char *field)
 	return NULL;
 }
 
-static const char *fake_get(const char *key, const char *field)
+static inline const char *fake_get(const char *key, const char *field)
 {
 	struct fake_entry *entry = fake_find(key, field);
 
 	return entry != NULL ? entry->value : NULL;
 }
 
-static bool fake_is_watched(const char *key)
+static inline bool fake_is_watched(const char *key)
 {
 	for (size_t i = 0; i < fake->settings.prefix_count; i++) {
-		if (strncmp(key, fake->settings.prefixes[i],
-			    strlen(fake->settings.prefixes[i])) == 0) {
+		if (strncmp(key, fake->settings.prefixes[i], strlen(fake->settings.prefixes[i])) ==
+		    0) {
 			return fake->watching;
 		}
 	}
 	return false;
 }
 
-static void fake_note(const char *key)
+static inline void fake_note(const char *key)
 {
 	struct fake_news *news;
 
@@ -112,7 +112,7 @@ static void fake_note(const char *key)
 	DL_APPEND(fake->news, news);
 }
 
-static void fake_remove(struct fake_entry *entry)
+static inline void fake_remove(struct fake_entry *entry)
 {
 	DL_DELETE(fake->entries, entry);
 	free(entry->key);
@@ -121,7 +121,7 @@ static void fake_remove(struct fake_entry *entry)
 	free(entry);
 }
 
-static void fake_put(const char *key, const char *field, const char *value)
+static inline void fake_put(const char *key, const char *field, const char *value)
 {
 	struct fake_entry *entry = fake_find(key, field);
 
@@ -137,12 +137,12 @@ static void fake_put(const char *key, const char *field, const char *value)
 }
 
 /* fake_set writes a string, fake_delete deletes a key; what follows is told by fake_tell. */
-static void fake_set(const char *key, const char *value)
+static inline void fake_set(const char *key, const char *value)
 {
 	fake_put(key, "", value);
 }
 
-static void fake_delete(const char *key)
+static inline void fake_delete(const char *key)
 {
 	struct fake_entry *entry;
 	struct fake_entry *next;
@@ -160,7 +160,7 @@ static void fake_delete(const char *key)
 	}
 }
 
-static void fake_flush(void)
+static inline void fake_flush(void)
 {
 	while (fake->entries != NULL) {
 		fake_remove(fake->entries);
@@ -169,8 +169,8 @@ static void fake_flush(void)
 
 /* --- Carrying out ----------------------------------------------------------------------------- */
 
-static void fake_reply_text(struct store_pending *pending, enum redis_reply_kind kind,
-			    const char *text)
+static inline void fake_reply_text(struct store_pending *pending, enum redis_reply_kind kind,
+				   const char *text)
 {
 	free(pending->text);
 	pending->text = strdup(text != NULL ? text : "");
@@ -181,17 +181,17 @@ static void fake_reply_text(struct store_pending *pending, enum redis_reply_kind
 	};
 }
 
-static void fake_reply_number(struct store_pending *pending, int64_t number)
+static inline void fake_reply_number(struct store_pending *pending, int64_t number)
 {
 	pending->reply = (struct redis_reply){.kind = REDIS_REPLY_NUMBER, .number = number};
 }
 
-static bool fake_same(const char *left, const char *right)
+static inline bool fake_same(const char *left, const char *right)
 {
 	return left != NULL && strcmp(left, right) == 0;
 }
 
-static int64_t fake_confirm(char **words)
+static inline int64_t fake_confirm(char **words)
 {
 	if (!fake_same(fake_get(words[3], ""), words[6])) {
 		return 0;
@@ -207,7 +207,7 @@ static int64_t fake_confirm(char **words)
 	return 1;
 }
 
-static int64_t fake_register(struct store_pending *pending)
+static inline int64_t fake_register(struct store_pending *pending)
 {
 	char **words = pending->words;
 	const char *owner = fake_get(words[3], "incarnation");
@@ -221,7 +221,7 @@ static int64_t fake_register(struct store_pending *pending)
 	return 1;
 }
 
-static int64_t fake_retire(char **words)
+static inline int64_t fake_retire(char **words)
 {
 	if (!fake_same(fake_get(words[3], "incarnation"), words[4])) {
 		return 0;
@@ -230,7 +230,7 @@ static int64_t fake_retire(char **words)
 	return 1;
 }
 
-static int64_t fake_exchange(char **words, const char *field)
+static inline int64_t fake_exchange(char **words, const char *field)
 {
 	if (!fake_same(fake_get(words[3], field), words[4])) {
 		return 0;
@@ -239,7 +239,7 @@ static int64_t fake_exchange(char **words, const char *field)
 	return 1;
 }
 
-static void fake_evaluate(struct store_pending *pending)
+static inline void fake_evaluate(struct store_pending *pending)
 {
 	char **words = pending->words;
 
@@ -257,7 +257,7 @@ static void fake_evaluate(struct store_pending *pending)
 	}
 }
 
-static void fake_set_once(struct store_pending *pending)
+static inline void fake_set_once(struct store_pending *pending)
 {
 	char **words = pending->words;
 	bool hash = strcmp(words[0], "HSETNX") == 0;
@@ -274,7 +274,7 @@ static void fake_set_once(struct store_pending *pending)
 	}
 }
 
-static void fake_execute(struct store_pending *pending)
+static inline void fake_execute(struct store_pending *pending)
 {
 	char **words = pending->words;
 
@@ -297,7 +297,7 @@ static void fake_execute(struct store_pending *pending)
 }
 
 /* fake_run carries out all that was asked, without answering. */
-static void fake_run(void)
+static inline void fake_run(void)
 {
 	struct store_pending *pending;
 
@@ -309,7 +309,7 @@ static void fake_run(void)
 
 /* --- Answering -------------------------------------------------------------------------------- */
 
-static void fake_drop(struct store_pending *pending)
+static inline void fake_drop(struct store_pending *pending)
 {
 	for (size_t i = 0; i < pending->count; i++) {
 		free(pending->words[i]);
@@ -320,7 +320,7 @@ static void fake_drop(struct store_pending *pending)
 
 /* fake_answer answers the question that was asked first, as it was carried out. False where there
  * is none. */
-static bool fake_answer(void)
+static inline bool fake_answer(void)
 {
 	struct store_pending *pending = fake->asked;
 	struct store_question *question;
@@ -340,14 +340,14 @@ static bool fake_answer(void)
 }
 
 /* fake_say makes the reply to the first question something else. */
-static void fake_say(enum redis_reply_kind kind, const char *text)
+static inline void fake_say(enum redis_reply_kind kind, const char *text)
 {
 	assert_non_null(fake->asked);
 	fake->asked->executed = true;
 	fake_reply_text(fake->asked, kind, text);
 }
 
-static void fake_fail_all(const char *why)
+static inline void fake_fail_all(const char *why)
 {
 	struct store_pending *last = fake->asked != NULL ? fake->asked->prev : NULL;
 	bool more = last != NULL;
@@ -360,7 +360,7 @@ static void fake_fail_all(const char *why)
 }
 
 /* fake_tell tells the change that happened first; false where there is none. */
-static bool fake_tell(void)
+static inline bool fake_tell(void)
 {
 	struct fake_news *news = fake->news;
 
@@ -374,7 +374,7 @@ static bool fake_tell(void)
 	return true;
 }
 
-static void fake_forget_news(void)
+static inline void fake_forget_news(void)
 {
 	while (fake->news != NULL) {
 		struct fake_news *news = fake->news;
@@ -386,7 +386,7 @@ static void fake_forget_news(void)
 }
 
 /* fake_settle carries out, answers and tells until nothing is left. */
-static void fake_settle(void)
+static inline void fake_settle(void)
 {
 	while (fake_tell() || fake_answer()) {
 	}
@@ -394,26 +394,26 @@ static void fake_settle(void)
 
 /* --- The connection --------------------------------------------------------------------------- */
 
-static void fake_become_ready(void)
+static inline void fake_become_ready(void)
 {
 	fake->ready = true;
 	fake->settings.events->ready(fake->settings.owner);
 }
 
-static void fake_become_watching(void)
+static inline void fake_become_watching(void)
 {
 	fake->watching = true;
 	fake->settings.events->watching(fake->settings.owner);
 }
 
-static void fake_become_blind(void)
+static inline void fake_become_blind(void)
 {
 	fake->watching = false;
 	fake_forget_news();
 	fake->settings.events->blind(fake->settings.owner);
 }
 
-static void fake_lose(const char *why)
+static inline void fake_lose(const char *why)
 {
 	fake->ready = false;
 	fake->settings.events->lost(fake->settings.owner, why);

@@ -99,7 +99,8 @@ static void test_leaving_from_within(void **state)
 	assert_null(rig.guests[0].stay.resident);
 }
 
-/* --- Answers that do not count ------------------------------------------------------------------ */
+/* --- Answers that do not count ------------------------------------------------------------------
+ */
 
 /* Redis says mail1; before that arrives, it is heard that something has changed. */
 static void test_answer_overtaken_by_a_route(void **state)
@@ -178,7 +179,8 @@ static void test_answer_across_a_gap(void **state)
 	assert_heard(0, "mail2;");
 }
 
-/* --- Gaps --------------------------------------------------------------------------------------- */
+/* --- Gaps ---------------------------------------------------------------------------------------
+ */
 
 static void test_gap_asks_for_all_who_are_here(void **state)
 {
@@ -251,7 +253,8 @@ static void test_flush(void **state)
 	assert_non_null(fake_get(NODE_KEY, "incarnation"));
 }
 
-/* --- Redis is away ------------------------------------------------------------------------------ */
+/* --- Redis is away ------------------------------------------------------------------------------
+ */
 
 static void test_last_known_route(void **state)
 {
@@ -390,7 +393,8 @@ static void test_unreadable_hold_is_no_answer(void **state)
 	assert_heard(0, "failed: Redis: WRONGTYPE hold;");
 }
 
-/* --- Registration comes first ------------------------------------------------------------------- */
+/* --- Registration comes first -------------------------------------------------------------------
+ */
 
 static void test_nothing_before_the_registration(void **state)
 {
