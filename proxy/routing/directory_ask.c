@@ -139,6 +139,12 @@ static void apply_to_stay(struct directory *directory, struct resident *resident
 	}
 }
 
+static bool is_assigning(const struct directory *directory)
+{
+	return directory->config->routing.unknown == CONFIG_UNKNOWN_ASSIGN;
+}
+
+/* Who comes next and has no route shall be assigned one, so that is not remembered. */
 static void apply_route(struct directory *directory, struct directory_shard *shard,
 			struct resident *resident, struct route_text *route)
 {
@@ -149,7 +155,8 @@ static void apply_route(struct directory *directory, struct directory_shard *sha
 	free(resident->hold);
 	resident->hold = NULL;
 	resident->confirms = false;
-	if (!route_cache_put(&shard->cache, resident->user, route, &moment)) {
+	if ((route == NULL && is_assigning(directory)) ||
+	    !route_cache_put(&shard->cache, resident->user, route, &moment)) {
 		route_cache_drop(&shard->cache, resident->user);
 	}
 	DL_FOREACH2(resident->stays, stay, next)
@@ -162,9 +169,8 @@ static void apply_route(struct directory *directory, struct directory_shard *sha
 static bool wants_assignment(const struct directory *directory, const struct resident *resident,
 			     const struct finding *finding)
 {
-	return directory->config->routing.unknown == CONFIG_UNKNOWN_ASSIGN &&
-	       finding->route == NULL && !finding->failed && resident->heard_text == NULL &&
-	       (resident->asking > 0 || resident->present > 0);
+	return is_assigning(directory) && finding->route == NULL && !finding->failed &&
+	       resident->heard_text == NULL && (resident->asking > 0 || resident->present > 0);
 }
 
 /* Those who waited for the end of a hold may come again, and ask then; who was not told of it yet

@@ -2,7 +2,8 @@
  *
  * Users whom Redis does not know (routing.unknown = "assign"): they are given the member that hash
  * would give them, and that is kept in Redis as their route, for the whole fleet. Who is first has
- * his way; the others read what that was.
+ * his way; the others read what that was. The configuration sees to it that routing.lookup is a GET
+ * of a key of each user's own then.
  */
 #include <string.h>
 #include <utlist.h>
@@ -19,7 +20,6 @@
 
 #define WHY_NOBODY "no backend takes new users"
 #define WHY_LOST   "what was assigned is not what Redis says then"
-#define WHY_LOOKUP "routes are assigned where routing.lookup is a GET or an HGET"
 #define WHY_MEMORY "out of memory"
 
 /* Writes the route of the member that the user would have by hash, of those that are up if there
@@ -64,13 +64,6 @@ static void explain(const struct redis_reply *reply, struct error *why)
 	error_prefix(why, "Redis");
 }
 
-static bool is_lookup(const struct directory *directory, const char *command)
-{
-	const char *word = directory->lookup.words[0];
-
-	return text_equal_nocase(word, strlen(word), command);
-}
-
 /* --- Who has no route ----------------------------------------------------------------------- */
 
 static void give_up(struct directory *directory, struct resident *resident, const char *why)
@@ -103,8 +96,6 @@ static void on_assigned(struct store_question *question, const struct redis_repl
 	struct resident *resident = container_of(question, struct resident, route_question);
 	struct directory *directory = resident->directory;
 	struct error why = {0};
-	bool first = reply->kind == REDIS_REPLY_STATUS ||
-		     (reply->kind == REDIS_REPLY_NUMBER && reply->number == 1);
 
 	resident->waiting = 0;
 	if (reply->kind == REDIS_REPLY_ERROR) {
@@ -112,27 +103,21 @@ static void on_assigned(struct store_question *question, const struct redis_repl
 		give_up(directory, resident, why.text);
 		return;
 	}
-	if (first) {
+	if (reply->kind == REDIS_REPLY_STATUS) {
 		metrics_count(directory->house.metrics, METRIC_ROUTES_ASSIGNED);
 	}
 	ask_again(directory, resident, reply->kind == REDIS_REPLY_FAILED ? DIRECTORY_SOON_MS : 0);
 }
 
-/* SET key route NX, or HSETNX key field route. */
 static void ask_to_assign(struct directory *directory, struct resident *resident,
 			  const struct lookup_command *lookup, const char *route)
 {
 	struct directory_words words = {0};
-	bool field = lookup->word_count == 3;
 
-	directory_words_add(&words, field ? "HSETNX" : "SET");
-	for (size_t i = 1; i < lookup->word_count; i++) {
-		directory_words_add_bytes(&words, lookup->words[i], lookup->lengths[i]);
-	}
+	directory_words_add(&words, "SET");
+	directory_words_add_bytes(&words, lookup->words[1], lookup->lengths[1]);
 	directory_words_add(&words, route);
-	if (!field) {
-		directory_words_add(&words, "NX");
-	}
+	directory_words_add(&words, "NX");
 	resident->activity = RESIDENT_ASSIGNING;
 	resident->waiting = 1;
 	directory_store_ask(directory, &resident->route_question, &words, 1, on_assigned);
@@ -143,9 +128,7 @@ void directory_assign(struct directory *directory, struct resident *resident)
 	char route[ROUTE_VALUE_MAX + 1];
 	struct lookup_command lookup = {0};
 
-	if (!is_lookup(directory, "GET") && !is_lookup(directory, "HGET")) {
-		give_up(directory, resident, WHY_LOOKUP);
-	} else if (resident->tries == DIRECTORY_TRIES_MAX) {
+	if (resident->tries == DIRECTORY_TRIES_MAX) {
 		give_up(directory, resident, WHY_LOST);
 	} else if (!choose(directory, resident->user, route)) {
 		give_up(directory, resident, WHY_NOBODY);
@@ -204,17 +187,13 @@ static void ask_to_exchange(struct directory *directory, struct resident *reside
 			    const char *route)
 {
 	struct directory_words words = {0};
-	bool field = lookup->word_count == 3;
 
 	directory_words_add(&words, "EVAL");
-	directory_words_add(&words, field ? SCRIPT_EXCHANGE_FIELD : SCRIPT_EXCHANGE);
+	directory_words_add(&words, SCRIPT_EXCHANGE);
 	directory_words_add(&words, "1");
 	directory_words_add_bytes(&words, lookup->words[1], lookup->lengths[1]);
 	directory_words_add_bytes(&words, old->bytes, old->length);
 	directory_words_add(&words, route);
-	if (field) {
-		directory_words_add_bytes(&words, lookup->words[2], lookup->lengths[2]);
-	}
 	resident->activity = RESIDENT_REASSIGNING;
 	resident->waiting = 1;
 	directory_store_ask(directory, &resident->route_question, &words, 3, on_exchanged);
@@ -253,7 +232,6 @@ void directory_assign_anew(struct directory *directory, struct resident *residen
 	char route[ROUTE_VALUE_MAX + 1];
 	struct lookup_command lookup = {0};
 	bool can = old != NULL && is_assigned(old) && directory_can_ask(directory) &&
-		   (is_lookup(directory, "GET") || is_lookup(directory, "HGET")) &&
 		   choose(directory, resident->user, route) &&
 		   !(strlen(route) == old->length && memcmp(route, old->bytes, old->length) == 0) &&
 		   lookup_expand(&directory->lookup, resident->user, &lookup);

@@ -37,15 +37,11 @@
 	"redis.call('DEL', KEYS[1]) "                                                              \
 	"return 1"
 
-/* SCRIPT_EXCHANGE puts a route in the place of another: KEYS is its key; ARGV the old and the new,
- * and of a hash the field. 1: done. 0: it is another one by now. */
+/* SCRIPT_EXCHANGE puts a route in the place of another: KEYS is its key; ARGV the old and the new.
+ * 1: done. 0: it is another one by now. */
 #define SCRIPT_EXCHANGE                                                                            \
 	"if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "                              \
 	"redis.call('SET', KEYS[1], ARGV[2]) "                                                     \
-	"return 1"
-#define SCRIPT_EXCHANGE_FIELD                                                                      \
-	"if redis.call('HGET', KEYS[1], ARGV[3]) ~= ARGV[1] then return 0 end "                    \
-	"redis.call('HSET', KEYS[1], ARGV[3], ARGV[2]) "                                           \
 	"return 1"
 
 #endif

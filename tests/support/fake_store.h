@@ -230,12 +230,12 @@ static inline int64_t fake_retire(char **words)
 	return 1;
 }
 
-static inline int64_t fake_exchange(char **words, const char *field)
+static inline int64_t fake_exchange(char **words)
 {
-	if (!fake_same(fake_get(words[3], field), words[4])) {
+	if (!fake_same(fake_get(words[3], ""), words[4])) {
 		return 0;
 	}
-	fake_put(words[3], field, words[5]);
+	fake_set(words[3], words[5]);
 	return 1;
 }
 
@@ -249,29 +249,23 @@ static inline void fake_evaluate(struct store_pending *pending)
 		fake_reply_number(pending, fake_register(pending));
 	} else if (strcmp(words[1], SCRIPT_RETIRE) == 0) {
 		fake_reply_number(pending, fake_retire(words));
-	} else if (strcmp(words[1], SCRIPT_EXCHANGE) == 0) {
-		fake_reply_number(pending, fake_exchange(words, ""));
 	} else {
-		assert_string_equal(words[1], SCRIPT_EXCHANGE_FIELD);
-		fake_reply_number(pending, fake_exchange(words, words[6]));
+		assert_string_equal(words[1], SCRIPT_EXCHANGE);
+		fake_reply_number(pending, fake_exchange(words));
 	}
 }
 
 static inline void fake_set_once(struct store_pending *pending)
 {
 	char **words = pending->words;
-	bool hash = strcmp(words[0], "HSETNX") == 0;
-	const char *field = hash ? words[2] : "";
-	bool there = fake_get(words[1], field) != NULL;
+	bool there = fake_get(words[1], "") != NULL;
 
+	assert_string_equal(words[0], "SET");
+	assert_string_equal(words[3], "NX");
 	if (!there) {
-		fake_put(words[1], field, words[hash ? 3 : 2]);
+		fake_set(words[1], words[2]);
 	}
-	if (hash) {
-		fake_reply_number(pending, there ? 0 : 1);
-	} else {
-		fake_reply_text(pending, REDIS_REPLY_STATUS, there ? NULL : "OK");
-	}
+	fake_reply_text(pending, REDIS_REPLY_STATUS, there ? NULL : "OK");
 }
 
 static inline void fake_execute(struct store_pending *pending)
