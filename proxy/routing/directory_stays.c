@@ -120,9 +120,11 @@ bool stay_park(struct directory *directory, struct resident *resident, struct st
 	return true;
 }
 
+/* Not posted again before the keeper has come to it: from then on `told` is all that says whether
+ * it may be freed. */
 void resident_tell_keeper(struct directory *directory, struct resident *resident)
 {
-	if (!atomic_load_explicit(&directory->open, memory_order_acquire)) {
+	if (resident->told || !atomic_load_explicit(&directory->open, memory_order_acquire)) {
 		return;
 	}
 	resident->with_keeper = true;
