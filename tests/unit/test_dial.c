@@ -183,6 +183,26 @@ static void test_first_wins_late(void **state)
 	dial_host_close(&third);
 }
 
+/* One hangs, and many refuse: they are done with long before each has waited for its turn. */
+static void test_refusals_do_not_wait(void **state)
+{
+	enum { REFUSING = 13 };
+	struct dial_world *world = *state;
+	struct fake_name name = {.name = "many.test", .v4 = {"127.0.0.8"}, .ttl = 60};
+	char texts[REFUSING][16];
+
+	for (unsigned i = 0; i < REFUSING; i++) {
+		snprintf(texts[i], sizeof(texts[i]), "127.0.1.%u", i);
+		name.v4[1 + i] = texts[i];
+	}
+	name.v4[1 + REFUSING] = "127.0.0.1";
+	dial_host_block(world, &world->other, "127.0.0.8");
+	dial_world_set_name(world, &name);
+	world->timeout_ms = REFUSING * DIAL_STAGGER_MS;
+	dial_world_dial(world, "many.test");
+	dial_world_wait(world, "R");
+}
+
 /* A family that this host has no network for is no news where another address refuses. */
 static void test_no_network(void **state)
 {
@@ -317,6 +337,23 @@ static void test_again(void **state)
 	assert_string_equal(world->reached, "127.0.0.8");
 }
 
+/* Before those that were given up for it, though they come first. */
+static void test_again_after_slow(void **state)
+{
+	struct dial_world *world = *state;
+	struct fake_name name = {.name = "two.test", .v4 = {"127.0.0.8", "127.0.0.1"}, .ttl = 60};
+
+	dial_host_block(world, &world->other, "127.0.0.8");
+	dial_world_set_name(world, &name);
+	dial_world_dial(world, "two.test");
+	dial_world_wait(world, "R");
+	dial_host_close(&world->other);
+	dial_host_listen(world, &world->other, "127.0.0.8", 8);
+	dial_again(&world->dial);
+	dial_world_wait(world, "RR");
+	assert_string_equal(world->reached, "127.0.0.1");
+}
+
 #define WORLD_TEST(function)                                                                       \
 	cmocka_unit_test_setup_teardown(function, dial_world_begin, dial_world_end)
 
@@ -332,6 +369,7 @@ int main(void)
 		WORLD_TEST(test_ipv6_first),
 		WORLD_TEST(test_one_hangs),
 		WORLD_TEST(test_first_wins_late),
+		WORLD_TEST(test_refusals_do_not_wait),
 		WORLD_TEST(test_no_network),
 		WORLD_TEST(test_unknown_name),
 		WORLD_TEST(test_most_addresses),
@@ -339,6 +377,7 @@ int main(void)
 		WORLD_TEST(test_next_is_none),
 		WORLD_TEST(test_next_was_slow),
 		WORLD_TEST(test_again),
+		WORLD_TEST(test_again_after_slow),
 	};
 
 	return cmocka_run_group_tests_name("dial", tests, NULL, NULL);

@@ -421,6 +421,20 @@ static void test_pointers(void **state)
 	}
 }
 
+/* There is a name where it points to, but it comes later. */
+static void test_pointer_to_later(void **state)
+{
+	struct resolver_srv *srv = srv_of(state);
+	struct made *made = make(NAME);
+	size_t later = made->length + strlen(NAME) + 2 + 10 + 6 + 2;
+	char pointer[16];
+
+	snprintf(pointer, sizeof(pointer), "@%zu", later);
+	add_service(made, NAME, 60, (struct service){0, 0, 143, pointer});
+	add_service(made, NAME, 60, (struct service){0, 0, 143, "a.test"});
+	assert_int_equal(read_made(srv, made), RESOLVER_SRV_MALFORMED);
+}
+
 static void test_alias_circles(void **state)
 {
 	struct resolver_srv *srv = srv_of(state);
@@ -504,13 +518,21 @@ static void test_announced(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_srv(test_services),      with_srv(test_ttl),
-		with_srv(test_root),          with_srv(test_aliases),
-		with_srv(test_most_services), with_srv(test_longest_name),
-		with_srv(test_most_pointers), with_srv(test_passed_over),
-		with_srv(test_odd_labels),    with_srv(test_other_class),
-		with_srv(test_pointers),      with_srv(test_alias_circles),
-		with_srv(test_data_length),   with_srv(test_cut_and_changed),
+		with_srv(test_services),
+		with_srv(test_ttl),
+		with_srv(test_root),
+		with_srv(test_aliases),
+		with_srv(test_most_services),
+		with_srv(test_longest_name),
+		with_srv(test_most_pointers),
+		with_srv(test_passed_over),
+		with_srv(test_odd_labels),
+		with_srv(test_other_class),
+		with_srv(test_pointers),
+		with_srv(test_pointer_to_later),
+		with_srv(test_alias_circles),
+		with_srv(test_data_length),
+		with_srv(test_cut_and_changed),
 		with_srv(test_announced),
 	};
 
