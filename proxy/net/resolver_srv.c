@@ -300,10 +300,10 @@ take_records(struct resolver_srv *srv, const struct message *message, const stru
 	return count == 1 && is_root ? RESOLVER_SRV_NONE : RESOLVER_SRV_EMPTY;
 }
 
-enum resolver_srv_verdict resolver_srv_read(struct resolver_srv *srv, const uint8_t *bytes,
+enum resolver_srv_verdict resolver_srv_read(struct resolver_srv *srv, const uint8_t *message,
 					    size_t length, const char *name)
 {
-	struct message message = {.bytes = bytes, .length = length};
+	struct message answer = {.bytes = message, .length = length};
 	struct name sought = {0};
 
 	srv->ttl = TTL_MAX;
@@ -314,9 +314,9 @@ enum resolver_srv_verdict resolver_srv_read(struct resolver_srv *srv, const uint
 	}
 	memcpy(sought.text, name, sought.length + 1);
 	for (unsigned i = 0; i < RESOLVER_SRV_ALIASES_MAX; i++) {
-		if (!follow_alias(&message, &sought, &srv->ttl)) {
+		if (!follow_alias(&answer, &sought, &srv->ttl)) {
 			break;
 		}
 	}
-	return take_records(srv, &message, &sought);
+	return take_records(srv, &answer, &sought);
 }

@@ -33,22 +33,27 @@ struct source_pool {
 	struct source sources[];
 };
 
-/* IPv6 has the same range. */
+/* "32768	60999"; IPv6 has the same range. */
 static unsigned count_ports(void)
 {
 	FILE *file = fopen(PORT_RANGE_PATH, "re");
-	unsigned first = PORT_FIRST;
-	unsigned last = PORT_LAST;
+	char line[64] = "";
+	char *rest = line;
+	unsigned long first;
+	unsigned long last;
 
 	if (file != NULL) {
-		if (fscanf(file, "%u %u", &first, &last) != 2 || last < first ||
-		    last > UINT16_MAX) {
-			first = PORT_FIRST;
-			last = PORT_LAST;
+		if (fgets(line, sizeof(line), file) == NULL) {
+			line[0] = '\0';
 		}
 		fclose(file);
 	}
-	return last - first + 1;
+	first = strtoul(line, &rest, 10);
+	last = strtoul(rest, NULL, 10);
+	if (first == 0 || last < first || last > UINT16_MAX) {
+		return PORT_LAST - PORT_FIRST + 1;
+	}
+	return (unsigned)(last - first + 1);
 }
 
 static void clear_port(struct addr *address)
