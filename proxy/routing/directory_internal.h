@@ -205,11 +205,29 @@ void stay_tell(struct stay *stay, unsigned news);
 /* resident_tell_keeper posts the resident to the keeper, where there is one. */
 void resident_tell_keeper(struct directory *directory, struct resident *resident);
 
-/* --- directory_sync.c ------------------------------------------------------------------------- */
+/* --- directory_steps.c ------------------------------------------------------------------------ */
 
 /* directory_consider finds what is to be done next for a resident, and does it. The resident may be
  * gone then. */
 void directory_consider(struct directory *directory, struct resident *resident);
+
+/* directory_dequeue takes a resident out of the queue that it waits in, if any. */
+void directory_dequeue(struct directory *directory, struct resident *resident);
+
+/* directory_let_go: the keeper has done its part, and the resident is the workers' again, or gone.
+ * Under the shard's lock. */
+void directory_let_go(struct directory *directory, struct directory_shard *shard,
+		      struct resident *resident);
+
+/* directory_pump asks for those who wait for that, as many as may be asked at a time. */
+void directory_pump(struct directory *directory);
+
+/* directory_arm_round begins rounds for all who are here, where that is possible and needed. */
+void directory_arm_round(struct directory *directory);
+timeout_callback_t directory_on_round;
+timeout_callback_t directory_on_due;
+
+bool directory_can_ask(const struct directory *directory);
 
 /* directory_resume: asking has become possible. */
 void directory_resume(struct directory *directory);
@@ -218,11 +236,9 @@ void directory_resume(struct directory *directory);
  * for. */
 void directory_note_gap(struct directory *directory, bool all);
 
-bool directory_can_ask(const struct directory *directory);
-void directory_arm_round(struct directory *directory);
+/* --- directory_sync.c ------------------------------------------------------------------------- */
 
-/* directory_pump asks for those who wait for that, as many as may be asked at a time. */
-void directory_pump(struct directory *directory);
+/* These keep why Redis cannot be asked, for those who fail meanwhile. */
 void directory_set_why(struct directory *directory, const char *why);
 void directory_get_why(struct directory *directory, struct error *error);
 
