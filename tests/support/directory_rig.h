@@ -8,7 +8,7 @@
 
 #include <ev.h>
 
-#include "../../proxy/routing/residents_internal.h"
+#include "../../proxy/routing/directory_internal.h"
 #include "core/config.h"
 #include "core/metrics.h"
 #include "net/stream_loop.h"

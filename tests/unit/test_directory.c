@@ -99,6 +99,56 @@ static void test_leaving_from_within(void **state)
 	assert_null(rig.guests[0].stay.resident);
 }
 
+/* As many questions at a time as there may be, and the others in their turn; also where they fail
+ * as they are asked. */
+static void test_questions_at_a_time(void **state)
+{
+	static struct guest guests[DIRECTORY_ASKS_MAX + 10];
+	char user[16];
+
+	(void)state;
+	rig_open(RIG_BACKENDS RIG_PATIENT);
+	for (size_t i = 0; i < array_length(guests); i++) {
+		memset(&guests[i], 0, sizeof(guests[i]));
+		snprintf(user, sizeof(user), "user%zu", i);
+		directory_enter(&rig.desks[0], &guests[i].stay, user);
+	}
+	rig_turn();
+	assert_int_equal(count_asked(), 2 * DIRECTORY_ASKS_MAX);
+	fake_answer();
+	fake_answer();
+	assert_int_equal(count_asked(), 2 * DIRECTORY_ASKS_MAX);
+	fake->refuses = true;
+	while (fake_answer()) {
+	}
+	fake->refuses = false;
+	turns_for(rig.loop, 80);
+	rig_settle();
+	for (size_t i = 0; i < array_length(guests); i++) {
+		assert_string_equal(guests[i].heard, "unknown;");
+		directory_leave(&guests[i].stay, true);
+	}
+}
+
+/* Those who try while Redis is away leave nothing behind. */
+static void test_nothing_is_left_of_who_tried(void **state)
+{
+	(void)state;
+	rig_open(RIG_BACKENDS "[redis]\ntimeout = \"20ms\"\n");
+	fake_become_blind();
+	fake_lose("gone");
+	rig_enter(0, "alice");
+	rig_enter(1, "bob");
+	rig_turn();
+	rig_leave(1, true);
+	turns_for(rig.loop, 60);
+	assert_heard(0, "failed: Redis: gone;");
+	assert_int_equal(atomic_load(&rig.directory->empties), 0);
+	for (size_t i = 0; i < DIRECTORY_SHARDS; i++) {
+		assert_null(rig.directory->shards[i].residents.list);
+	}
+}
+
 /* --- Answers that do not count ------------------------------------------------------------------
  */
 
@@ -158,6 +208,22 @@ static void test_change_heard_after_the_answer(void **state)
 	assert_heard(0, "mail1;");
 	rig_settle();
 	assert_heard(0, "changed=mail2;");
+}
+
+/* Answered, and changed before anybody heard: one answer, the last. */
+static void test_change_before_the_answer_is_heard(void **state)
+{
+	(void)state;
+	rig_open(RIG_BACKENDS RIG_PATIENT);
+	fake_set(ROUTE, "mail1");
+	rig_settle();
+	rig_enter(0, "alice");
+	rig_turn();
+	fake_settle();
+	fake_set(ROUTE, "mail2");
+	fake_settle();
+	rig_settle();
+	assert_heard(0, "mail2;");
 }
 
 static void test_answer_across_a_gap(void **state)
@@ -438,9 +504,12 @@ int main(void)
 		TEST(test_unknown),
 		TEST(test_who_leaves_hears_nothing),
 		TEST(test_leaving_from_within),
+		TEST(test_questions_at_a_time),
+		TEST(test_nothing_is_left_of_who_tried),
 		TEST(test_answer_overtaken_by_a_route),
 		TEST(test_answer_overtaken_by_a_hold),
 		TEST(test_change_heard_after_the_answer),
+		TEST(test_change_before_the_answer_is_heard),
 		TEST(test_answer_across_a_gap),
 		TEST(test_gap_asks_for_all_who_are_here),
 		TEST(test_key_of_many_users),

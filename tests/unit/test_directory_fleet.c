@@ -2,6 +2,7 @@
  *
  * What the directory shares with other proxies: registrations, assigned routes, drains, canaries.
  */
+#include "net/resolver.h"
 #include "support/directory_rig.h"
 
 #define ROUTE  "gatepost:route:alice"
@@ -451,6 +452,39 @@ static void test_drains_after_a_gap(void **state)
 	assert_int_equal(member_drain(find_member("mail1")), MEMBER_DRAINS);
 }
 
+/* Pods that come are asked for, those that go are forgotten. */
+static void test_drains_of_services(void **state)
+{
+	static const struct resolver_service services[] = {{.host = "pod1", .port = 143},
+							   {.host = "pod2", .port = 143}};
+	const struct pool_view *view;
+	size_t drained = 0;
+
+	(void)state;
+	rig_open(RIG_BACKENDS RIG_PATIENT "[[backend]]\nname = \"pods\"\n"
+					  "address = \"srv:_imap._tcp.example.org\"\n");
+	assert_true(pool_set_services(rig.pool, 2, services, array_length(services)));
+	view = pool_view(rig.pool);
+	for (size_t i = 0; i < view->count; i++) {
+		char key[128];
+
+		snprintf(key, sizeof(key), "gatepost:drain:%s", view->members[i]->name);
+		if (view->members[i]->config == 2) {
+			fake_set(key, "1");
+		}
+	}
+	turns_for(rig.loop, 1200);
+	rig_settle();
+	for (size_t i = 0; i < view->count; i++) {
+		drained += member_drain(view->members[i]) == MEMBER_DRAINS;
+	}
+	assert_int_equal(drained, 2);
+	pool_view_unref(view);
+	pool_set_services(rig.pool, 2, services, 1);
+	turns_for(rig.loop, 1200);
+	rig_settle();
+}
+
 /* --- Canaries -----------------------------------------------------------------------------------
  */
 
@@ -526,6 +560,7 @@ int main(void)
 		TEST(test_drains),
 		TEST(test_drains_are_told),
 		TEST(test_drains_after_a_gap),
+		TEST(test_drains_of_services),
 		TEST(test_canary),
 		TEST(test_canary_without_redis),
 	};

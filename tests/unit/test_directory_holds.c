@@ -465,6 +465,32 @@ static void test_users_on_hold_are_bounded(void **state)
 	assert_int_equal(metrics_get(&rig.metrics, METRIC_LIMIT_HOLDS), 1);
 }
 
+/* A hold that had to be forgotten leaves no route to go by without asking. */
+static void test_forgotten_hold(void **state)
+{
+	(void)state;
+	rig_open(RIG_BACKENDS "[redis]\ntimeout = \"50ms\"\n");
+	fake_set(ROUTE, "mail1");
+	rig_settle();
+	rig_enter(0, "alice");
+	rig_settle();
+	rig_leave(0, true);
+	fake_become_blind();
+	fake_set("gatepost:hold:alice", "e1");
+	rig_enter(0, "alice");
+	rig_settle();
+	assert_heard(0, "mail1;parked;");
+	atomic_fetch_add(&rig.directory->empties, DIRECTORY_HOLDS_MAX);
+	rig_leave(0, true);
+	rig_settle();
+	atomic_fetch_sub(&rig.directory->empties, DIRECTORY_HOLDS_MAX);
+	assert_int_equal(metrics_get(&rig.metrics, METRIC_LIMIT_HOLDS), 1);
+	fake_lose("gone");
+	rig_enter(0, "alice");
+	turns_for(rig.loop, 120);
+	assert_heard(0, "failed: Redis: gone;");
+}
+
 static void test_keys_that_name_nobody(void **state)
 {
 	char key[sizeof("gatepost:hold:") + CONFIG_USER_MAX + 1] = "gatepost:hold:";
@@ -560,6 +586,7 @@ int main(void)
 		TEST(test_max_parked),
 		TEST(test_odd_epochs),
 		TEST(test_users_on_hold_are_bounded),
+		TEST(test_forgotten_hold),
 		TEST(test_keys_that_name_nobody),
 		cmocka_unit_test_setup_teardown(test_cluster, cluster_begin, cluster_end),
 	};
