@@ -89,9 +89,9 @@ static void reach(struct session *session)
 	struct member *member = session->backend->member;
 	struct dial_settings settings = {
 		.shared = session->set->house.shared,
-		.timeouts = session->set->house.timeouts,
 		.resolver = session->set->house.resolver,
 		.timeout_ms = session->backend->connect_timeout_ms,
+		.metrics = session->set->house.metrics,
 		.sources = member != NULL ? member->sources : NULL,
 		.stream = &session->upstream,
 		.stream_events = &backend_side_events,
