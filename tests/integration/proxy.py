@@ -42,7 +42,7 @@ def make_sections(certificates, backends, users=None, redis=None, **changes):
     """The sections of a configuration: `backends` maps names to an address or to options, `users`
     names to backends (static), `redis` is a URL or options. Each further argument changes keys of
     the section of its name, or is the whole list of its tables ("tls.certificate"). Failures are
-    answered at once, so that tests are quick."""
+    answered at once, so that tests are quick; backends hear of nobody but clients."""
     sections = {
         "process": {"workers": 2, "drain_timeout": "5s"},
         "log": {"level": "debug"},
@@ -51,6 +51,7 @@ def make_sections(certificates, backends, users=None, redis=None, **changes):
         "limits": {"failure_delay": "0s", "login_failures": 1000, "close_timeout": "3s"},
         "routing": {"source": "redis" if redis else "static"},
         "backend": [],
+        "health": {"check": "none"},
     }
     if redis:
         sections["redis"] = redis if isinstance(redis, dict) else {"url": redis}
