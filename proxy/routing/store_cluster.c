@@ -78,7 +78,13 @@ static struct store_node *have_node(struct cluster *cluster, const struct endpoi
 		return NULL;
 	}
 	node = store_node_new(&cluster->store, address, parts);
-	cluster->node_count += node != NULL;
+	if (node != NULL) {
+		char text[ENDPOINT_TEXT_MAX];
+
+		endpoint_format(address, text);
+		error_set(&cluster->store.why, "%.200s is not connected yet", text);
+		cluster->node_count++;
+	}
 	return node;
 }
 
@@ -456,7 +462,8 @@ static void want(struct store *store)
 
 	read_soon(cluster);
 	if (cluster->wants_map) {
-		DL_FOREACH (store->nodes, node) {
+		DL_FOREACH(store->nodes, node)
+		{
 			store_node_nudge(node);
 		}
 	}

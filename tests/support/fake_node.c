@@ -78,6 +78,7 @@ static size_t take_command(const struct buffer *input, char *joined, size_t size
 	size_t used = 0;
 	long words = take_number(text, input->length, &at, '*');
 
+	joined[0] = '\0';
 	for (long i = 0; i < words; i++) {
 		long length = take_number(text, input->length, &at, '$');
 
@@ -201,7 +202,11 @@ static void on_listener(struct ev_loop *loop, struct ev_io *watcher, int events)
 	int fd = accept4(watcher->fd, NULL, NULL, SOCK_CLOEXEC);
 
 	(void)events;
-	assert_true(fd >= 0 && link != NULL);
+	assert_true(fd >= 0);
+	assert_non_null(link);
+	if (link == NULL) {
+		return;
+	}
 	node->accepted++;
 	link->node = node;
 	DL_APPEND(node->links, link);

@@ -349,6 +349,7 @@ static void test_moved_to_a_stranger(void **state)
 	range_count = 4;
 	assert_answer(world, KEY0, "node3");
 	turns_until_count(world->loop, &world->watchings, 2);
+	assert_non_null(strstr(world->why, "is not connected yet"));
 	assert_string_equal(store_world_told(world), "blind\nlost\nready\nwatching\n");
 }
 

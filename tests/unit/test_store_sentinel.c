@@ -273,6 +273,7 @@ static void test_false_announcement(void **state)
 	turns_for(world->loop, 600);
 	assert_string_equal(store_world_told(world), "");
 	assert_asked_of(world, 3);
+	assert_null(world->nodes[4].links);
 }
 
 /* The master dies; after a while, the sentinels agree upon another. */
@@ -361,6 +362,25 @@ static void test_sentinel_of_the_past(void **state)
 	assert_asked_of(world, 3);
 }
 
+/* The others have no word to say, so it is asked again and again: that makes no second opinion. */
+static void test_sentinel_of_the_past_alone(void **state)
+{
+	struct store_world *world = *state;
+	unsigned before;
+
+	name_everywhere(world, 3);
+	start_watching(world, SENTINELS);
+	before = world->nodes[0].asked;
+	name(world, 0, 4);
+	snprintf(answers[1], sizeof(answers[1]), "-IDONTKNOW\r\n");
+	snprintf(answers[2], sizeof(answers[2]), "-IDONTKNOW\r\n");
+	fake_node_hang_up(&world->nodes[0], true);
+	turns_until_count(world->loop, &world->nodes[0].asked, before + 3);
+	turns_for(world->loop, 50);
+	assert_string_equal(store_world_told(world), "");
+	assert_asked_of(world, 3);
+}
+
 /* The switch was announced while a sentinel was not listened to; it and another say so. */
 static void test_missed_announcement(void **state)
 {
@@ -416,6 +436,7 @@ int main(void)
 		in_world(test_short_loss),
 		in_world(test_demoted),
 		in_world(test_sentinel_of_the_past),
+		in_world(test_sentinel_of_the_past_alone),
 		in_world(test_missed_announcement),
 		in_world(test_ends),
 	};
