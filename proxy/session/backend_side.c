@@ -159,11 +159,16 @@ void backend_side_enter(struct session *session, struct backend *backend)
 	}
 }
 
-/* Nothing is said yet: another address may serve. */
-static bool is_on_the_way(const struct session *session)
+/* Nothing is said yet to the address that was reached: another one may serve. */
+static bool may_try_another(const struct session *session)
 {
-	return session->phase == SESSION_CONNECTING ||
-	       (session->phase == SESSION_SECURING && session->login->upstream == NULL);
+	return session->phase == SESSION_SECURING && session->login->upstream == NULL;
+}
+
+static void try_another(struct session *session, const struct error *why)
+{
+	session_enter(session, SESSION_CONNECTING, session_login_deadline(session));
+	dial_next(&session->login->dial, why);
 }
 
 void backend_side_expired(struct session *session)
@@ -173,11 +178,13 @@ void backend_side_expired(struct session *session)
 	}
 	if (session->phase == SESSION_QUEUED) {
 		backend_side_go(session);
-	} else if (is_on_the_way(session)) {
+	} else if (may_try_another(session)) {
 		struct error why = {0};
 
 		error_set(&why, "no answer in time");
-		dial_next(&session->login->dial, &why);
+		try_another(session, &why);
+	} else if (session->phase == SESSION_CONNECTING) {
+		fail(session, "cannot connect: no answer in time");
 	} else if (session->phase == SESSION_SECURING) {
 		fail(session, "no TLS in time");
 	} else if (session->phase == SESSION_GREETING) {
@@ -315,6 +322,7 @@ static void connect_again(struct session *session)
 	upstream_free(login->upstream);
 	login->upstream = NULL;
 	buffer_truncate(&login->backend_input, 0);
+	session_enter(session, SESSION_CONNECTING, session_login_deadline(session));
 	dial_again(&login->dial);
 }
 
@@ -328,8 +336,8 @@ static void on_failed(struct stream *stream, const struct error *why)
 	}
 	if (handshake && stream_tls_offered(stream)) {
 		connect_again(session);
-	} else if (is_on_the_way(session)) {
-		dial_next(&session->login->dial, why);
+	} else if (may_try_another(session)) {
+		try_another(session, why);
 	} else {
 		fail(session, why->text);
 	}
