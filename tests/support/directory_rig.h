@@ -205,11 +205,18 @@ static inline void rig_settle(void)
 	} while (fake->asks != before || fake->asked != NULL || fake->news != NULL);
 }
 
-/* rig_round waits for one round of questions for all who are here. */
+static inline bool is_round_over(const void *nothing)
+{
+	(void)nothing;
+	fake_settle();
+	return !timeout_is_waiting(&rig.directory->round);
+}
+
+/* rig_round waits until all who are here were asked for, where that was to be done. */
 static inline void rig_round(void)
 {
 	rig_settle();
-	turns_for(rig.loop, 30);
+	turns_until(rig.loop, is_round_over, NULL);
 	rig_settle();
 }
 
@@ -247,6 +254,29 @@ static inline void assert_heard(size_t which, const char *what)
 
 	assert_string_equal(guest->heard, what);
 	guest->heard[0] = '\0';
+}
+
+static inline bool has_heard(const void *guest)
+{
+	return ((const struct guest *)guest)->heard[0] != '\0';
+}
+
+static inline bool has_heard_and_all_is_answered(const void *guest)
+{
+	fake_settle();
+	return has_heard(guest);
+}
+
+/* rig_await turns until the guest has heard something, rig_await_answers with a Redis that answers.
+ */
+static inline void rig_await(size_t which)
+{
+	turns_until(rig.loop, has_heard, &rig.guests[which]);
+}
+
+static inline void rig_await_answers(size_t which)
+{
+	turns_until(rig.loop, has_heard_and_all_is_answered, &rig.guests[which]);
 }
 
 /* count_asked: questions that wait for an answer. */

@@ -122,9 +122,8 @@ static void test_questions_at_a_time(void **state)
 	while (fake_answer()) {
 	}
 	fake->refuses = false;
-	turns_for(rig.loop, 80);
-	rig_settle();
 	for (size_t i = 0; i < array_length(guests); i++) {
+		turns_until(rig.loop, has_heard_and_all_is_answered, &guests[i]);
 		assert_string_equal(guests[i].heard, "unknown;");
 		directory_leave(&guests[i].stay, true);
 	}
@@ -141,7 +140,8 @@ static void test_nothing_is_left_of_who_tried(void **state)
 	rig_enter(1, "bob");
 	rig_turn();
 	rig_leave(1, true);
-	turns_for(rig.loop, 60);
+	rig_await(0);
+	rig_turn();
 	assert_heard(0, "failed: Redis: gone;");
 	assert_int_equal(atomic_load(&rig.directory->empties), 0);
 	for (size_t i = 0; i < DIRECTORY_SHARDS; i++) {
@@ -342,7 +342,7 @@ static void test_last_known_route(void **state)
 	rig_enter(1, "bob");
 	rig_turn();
 	assert_heard(1, "");
-	turns_for(rig.loop, 120);
+	rig_await(1);
 	assert_heard(1, "failed: Redis: it went away;");
 	assert_null(rig.guests[1].stay.resident);
 	/* It comes back with another route. */
@@ -372,8 +372,7 @@ static void test_lost_while_asking(void **state)
 	assert_heard(2, "");
 	fake_set("gatepost:route:bob", "mail2");
 	rig_connect();
-	turns_for(rig.loop, 80);
-	rig_settle();
+	rig_await_answers(2);
 	assert_heard(2, "mail2;");
 }
 
@@ -391,7 +390,7 @@ static void test_nothing_stale_of_what_has_changed(void **state)
 	fake_become_blind();
 	fake_lose("gone");
 	rig_enter(1, "alice");
-	turns_for(rig.loop, 120);
+	rig_await(1);
 	assert_heard(1, "failed: Redis: gone;");
 }
 
@@ -400,7 +399,7 @@ static void test_timeout(void **state)
 	(void)state;
 	rig_open(RIG_BACKENDS "[redis]\ntimeout = \"50ms\"\n");
 	rig_enter(0, "alice");
-	turns_for(rig.loop, 120);
+	rig_await(0);
 	assert_heard(0, "failed: no answer in time;");
 	assert_int_equal(count_asked(), 2);
 	rig_settle();
@@ -480,8 +479,7 @@ static void test_nothing_before_the_registration(void **state)
 	rig_turn();
 	assert_int_equal(count_asked(), 0);
 	assert_heard(0, "");
-	turns_for(rig.loop, 2200);
-	rig_settle();
+	rig_await_answers(0);
 	assert_heard(0, "mail1;");
 }
 

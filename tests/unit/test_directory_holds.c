@@ -325,7 +325,7 @@ static void test_hold_heard_but_not_read(void **state)
 	fake_lose("gone");
 	rig.guests[0].heard[0] = '\0';
 	rig_enter(0, "alice");
-	turns_for(rig.loop, 120);
+	rig_await(0);
 	assert_heard(0, "failed: Redis: gone;");
 }
 
@@ -487,7 +487,7 @@ static void test_forgotten_hold(void **state)
 	assert_int_equal(metrics_get(&rig.metrics, METRIC_LIMIT_HOLDS), 1);
 	fake_lose("gone");
 	rig_enter(0, "alice");
-	turns_for(rig.loop, 120);
+	rig_await(0);
 	assert_heard(0, "failed: Redis: gone;");
 }
 
