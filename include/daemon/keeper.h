@@ -23,6 +23,7 @@ struct keeper_settings {
 	const struct tls_set *tls;
 	struct pool *pool;
 	struct directory *directory; /* NULL where routing.source is "static" */
+	const char *version;         /* of the program, for the registration */
 };
 
 /* keeper_new prepares everything and starts nothing. NULL, and `error`, on failure. */

@@ -19,15 +19,9 @@ struct addr;
 struct backend;
 struct canary;
 struct capability_offer;
-struct metrics;
-struct pool;
 struct referral;
-struct resolver;
 struct route_place;
 struct router;
-struct stream_loop;
-struct timeouts;
-struct tls_client;
 
 /* Longest normalised user name. */
 #define ROUTE_USER_MAX CONFIG_USER_MAX

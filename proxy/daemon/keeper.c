@@ -65,6 +65,7 @@ static bool start_directory(struct keeper *keeper, struct error *error)
 		.resolver = keeper->resolver,
 		.metrics = &keeper->metrics,
 		.tls_client = keeper->settings.tls->redis,
+		.version = keeper->settings.version,
 	};
 
 	if (keeper->settings.directory == NULL) {

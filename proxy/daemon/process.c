@@ -240,7 +240,11 @@ static bool bind_listeners(struct process *process, struct error *error)
 static bool make_shared(struct process *process, struct error *error)
 {
 	struct config *config = process->config;
-	struct keeper_settings settings = {.config = config, .tls = &process->tls};
+	struct keeper_settings settings = {
+		.config = config,
+		.tls = &process->tls,
+		.version = GATEPOST_VERSION,
+	};
 
 	process->pool = pool_new(config, error);
 	if (process->pool == NULL) {

@@ -19,8 +19,8 @@ ROOMS_OF_LIBRARIES = {
     # Workers share the ticket keys, which are exchanged, and the OCSP responses of the store; the
     # inbox is where threads meet; what Redis said is shared by the shards of the directory;
     # ports in use are counted for all workers.
-    "pthread.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
-                  "net/ticket", "net/tls", "net/inbox", "net/source_pool",
+    "pthread.h": ["daemon/mailbox", "daemon/worker", "daemon/keeper", "core/log", "core/metrics",
+                  "core/config", "net/ticket", "net/tls", "net/inbox", "net/source_pool",
                   "routing/route_text", "routing/member", "routing/pool", "routing/canary",
                   "routing/directory"],
     # Process-wide tables count without a lock. Members of the pool are shared by all workers. All
@@ -60,7 +60,7 @@ def room_and_name(path):
 
 
 def find_modules():
-    """Of each room those with a contract in include/, and all that have a header among the parts."""
+    """Of each room those with a contract in include/; and all that have a header of their own."""
     modules = {"private": set()}
     for path in source.files("include"):
         if path.count("/") == 2:
