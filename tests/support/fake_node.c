@@ -78,7 +78,6 @@ static size_t take_command(const struct buffer *input, char *joined, size_t size
 	size_t used = 0;
 	long words = take_number(text, input->length, &at, '*');
 
-	joined[0] = '\0';
 	for (long i = 0; i < words; i++) {
 		long length = take_number(text, input->length, &at, '$');
 
@@ -176,7 +175,7 @@ static void on_link(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
 	struct fake_node_link *link = container_of(watcher, struct fake_node_link, watcher);
 	char bytes[16384];
-	char joined[4096];
+	char joined[4096] = "";
 	ssize_t count = recv(watcher->fd, bytes, sizeof(bytes), 0);
 	size_t taken;
 

@@ -33,13 +33,14 @@ struct range {
 
 static struct range ranges[16];
 static size_t range_count;
-static const char *hosts;     /* of all masters */
-static const char *map_reply; /* in the place of the map */
+static const char *hosts;       /* of all masters */
+static const char *map_reply;   /* in the place of the map */
+static const char *map_of_seed; /* that the first node shows */
 static unsigned maps_read;
 static const char *replies[STORE_WORLD_NODES]; /* NULL: which node it is */
 static bool silent[STORE_WORLD_NODES];
 
-static const char *show_map(struct store_world *world)
+static const char *show_map(struct store_world *world, const struct fake_node *node)
 {
 	static char text[4096];
 	size_t used = (size_t)snprintf(text, sizeof(text), "*%zu\r\n", range_count);
@@ -47,6 +48,9 @@ static const char *show_map(struct store_world *world)
 	maps_read++;
 	if (map_reply != NULL) {
 		return map_reply;
+	}
+	if (map_of_seed != NULL && node == &world->nodes[0]) {
+		return map_of_seed;
 	}
 	for (size_t i = 0; i < range_count; i++) {
 		used += (size_t)snprintf(
@@ -65,7 +69,7 @@ static const char *answer(struct fake_node *node, const char *command)
 	size_t index = (size_t)(node - world->nodes);
 
 	if (strcmp(command, "CLUSTER SLOTS") == 0) {
-		return show_map(world);
+		return show_map(world, node);
 	}
 	if (silent[index]) {
 		return NULL;
@@ -96,6 +100,7 @@ static int begin(void **state)
 	set_ranges(3, three);
 	hosts = "127.0.0.1";
 	map_reply = NULL;
+	map_of_seed = NULL;
 	maps_read = 0;
 	return 0;
 }
@@ -208,6 +213,17 @@ static void test_maps_of_nonsense(void **state)
 	}
 	assert_in_range(count_logged("where to ask Redis is not known 127.0.0.1"), 1,
 			array_length(rows));
+}
+
+/* One that has no map is not asked for ever. */
+static void test_another_is_asked(void **state)
+{
+	struct store_world *world = *state;
+
+	map_of_seed = "-ERR This instance has cluster support disabled\r\n";
+	store_world_start(world, CONFIG_REDIS_CLUSTER, 2);
+	turns_until_count(world->loop, &world->watchings, 1);
+	assert_answer(world, KEY2, "node2");
 }
 
 /* Some slots are nobody's: that is not ready, but the others are asked. */
@@ -440,6 +456,18 @@ static void test_ask(void **state)
 	assert_string_equal(store_world_told(world), "");
 }
 
+/* The slot went on while it was asked for. */
+static void test_ask_then_moved(void **state)
+{
+	struct store_world *world = *state;
+
+	start_watching(world);
+	replies[0] = redirection(world, "ASK", SLOT0, 1);
+	replies[1] = redirection(world, "MOVED", SLOT0, 2);
+	assert_answer(world, KEY0, "node2");
+	assert_int_equal(world->nodes[2].asking, 0);
+}
+
 /* Keys are written there before the map names it: it is watched, and stays. */
 static void test_ask_a_stranger(void **state)
 {
@@ -592,6 +620,7 @@ int main(void)
 		in_world(test_seed_that_leaves),
 		in_world(test_dead_seed),
 		in_world(test_maps_of_nonsense),
+		in_world(test_another_is_asked),
 		in_world(test_uncovered),
 		in_world(test_pace),
 		in_world(test_new_master),
@@ -605,6 +634,7 @@ int main(void)
 		in_world(test_redirections_of_nonsense),
 		in_world(test_other_errors),
 		in_world(test_ask),
+		in_world(test_ask_then_moved),
 		in_world(test_ask_a_stranger),
 		in_world(test_order_over_moved),
 		in_world(test_order_over_ask),

@@ -273,6 +273,10 @@ static void test_false_announcement(void **state)
 	turns_for(world->loop, 600);
 	assert_string_equal(store_world_told(world), "");
 	assert_asked_of(world, 3);
+	/* Should it become one later, nobody is there who would ask it. */
+	world->nodes[4].role = "master";
+	turns_for(world->loop, 1000);
+	assert_string_equal(store_world_told(world), "");
 	assert_null(world->nodes[4].links);
 }
 
