@@ -18,7 +18,8 @@ struct pool_view;
 #define BALANCE_RANKS_MAX 8
 
 /* balance_rank writes up to `most` members, the first choice first, borrowed from the view: of
- * those that take users, and of backend `config` only where that is not BALANCE_ANY. Returns how
+ * those that take users; or, where `config` is not BALANCE_ANY, of that backend those that do not
+ * drain, for users that are routed there by its name: a weight of 0 counts as 1 then. Returns how
  * many. Whether they are up is the caller's business. */
 #define BALANCE_ANY ((size_t)-1)
 size_t balance_rank(const struct pool_view *view, size_t config, const char *user,

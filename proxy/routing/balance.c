@@ -74,6 +74,22 @@ static size_t insert(struct rank *ranks, size_t count, size_t most, const struct
 	return count + 1;
 }
 
+/* Whoever is routed to a backend by its name has one of its members, whatever their weights. */
+static bool is_eligible(const struct member *member, size_t config)
+{
+	if (config == BALANCE_ANY) {
+		return member_takes_users(member);
+	}
+	return member->config == config && member_drain(member) == MEMBER_SERVES;
+}
+
+static unsigned weight_of(const struct member *member)
+{
+	unsigned weight = member_weight(member);
+
+	return weight > 0 ? weight : 1;
+}
+
 size_t balance_rank(const struct pool_view *view, size_t config, const char *user,
 		    struct member **ranks, size_t most)
 {
@@ -86,11 +102,10 @@ size_t balance_rank(const struct pool_view *view, size_t config, const char *use
 	memcpy(text, user, prefix);
 	for (size_t i = 0; i < view->count; i++) {
 		struct member *member = view->members[i];
-		struct rank rank = {.member = member, .weight = member_weight(member)};
+		struct rank rank = {.member = member, .weight = weight_of(member)};
 		size_t length = strlen(member->name);
 
-		if ((config != BALANCE_ANY && member->config != config) || rank.weight == 0 ||
-		    !member_takes_users(member)) {
+		if (!is_eligible(member, config)) {
 			continue;
 		}
 		invariant(length <= sizeof(text) - prefix);

@@ -356,6 +356,28 @@ static void test_one_backend_only(void **state)
 	view_free(view);
 }
 
+/* Its name leads to all of them alike; but not to one that drains. */
+static void test_one_backend_without_a_weight(void **state)
+{
+	static const struct made made[] = {{"mail1", 100, 0}, {"pod-a", 0, 1}, {"pod-b", 0, 1}};
+	struct pool_view *view = view_of(made, array_length(made));
+	struct member *ranks[3];
+	unsigned first = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < USERS; i++) {
+		assert_int_equal(balance_rank(view, BALANCE_ANY, user_number(i), ranks, 3), 1);
+		assert_int_equal(balance_rank(view, 1, user_number(i), ranks, 3), 2);
+		first += strcmp(ranks[0]->name, "pod-a") == 0;
+	}
+	check_share(first, USERS, 0.5);
+	member_set_drain(pool_view_find(view, "pod-a"), MEMBER_DRAINS, 0);
+	assert_int_equal(balance_rank(view, 1, "alice", ranks, 3), 1);
+	assert_string_equal(ranks[0]->name, "pod-b");
+	buffer_done(&logged);
+	view_free(view);
+}
+
 static void test_nobody_at_all(void **state)
 {
 	struct pool_view *view = view_of(NULL, 0);
@@ -549,6 +571,7 @@ int main(void)
 		cmocka_unit_test(test_ranks),
 		cmocka_unit_test(test_who_takes_no_users),
 		cmocka_unit_test(test_one_backend_only),
+		cmocka_unit_test(test_one_backend_without_a_weight),
 		cmocka_unit_test(test_nobody_at_all),
 		cmocka_unit_test(test_order_of_configuration),
 		cmocka_unit_test(test_ties),
