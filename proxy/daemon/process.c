@@ -25,12 +25,17 @@
 #include "net/tls.h"
 #include "routing/canary.h"
 #include "routing/directory.h"
+#include "routing/health.h"
 #include "routing/pool.h"
 #include "session/limit.h"
 
-/* Descriptors that are not sessions': log, loops, resolvers, Redis, listening sockets. */
+/* Descriptors that are not sessions': log, loops, resolvers, listening sockets; and the keeper's,
+ * for checks, which may try two addresses at a time, and for Redis, where sentinels and clusters
+ * have more servers than are named. */
 #define RESERVED_DESCRIPTORS    64
 #define RESERVED_PER_WORKER     16
+#define RESERVED_PER_CHECK      2
+#define RESERVED_PER_REDIS      4
 #define DESCRIPTORS_PER_SESSION 2
 
 /* After drain_timeout sessions are ended in order; so long may that take. */
@@ -192,10 +197,35 @@ static unsigned count_workers(const struct config *config)
 	return (unsigned)CPU_COUNT(&processors);
 }
 
+/* Checks at a time, at most. */
+static unsigned count_checks(const struct config *config)
+{
+	size_t count = config->backend_count;
+
+	if (config->health.check == CONFIG_CHECK_NONE) {
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (config->backends[i].service[0] != '\0') {
+			return HEALTH_AT_ONCE;
+		}
+	}
+	return (unsigned)(count < HEALTH_AT_ONCE ? count : HEALTH_AT_ONCE);
+}
+
+static unsigned count_reserved(const struct process *process)
+{
+	const struct config *config = process->config;
+
+	return RESERVED_DESCRIPTORS + RESERVED_PER_WORKER * process->worker_count +
+	       RESERVED_PER_CHECK * count_checks(config) +
+	       RESERVED_PER_REDIS * (unsigned)config->redis.address_count;
+}
+
 static bool set_limit(struct process *process, struct error *error)
 {
 	unsigned descriptors = privilege_raise_descriptors();
-	unsigned reserved = RESERVED_DESCRIPTORS + RESERVED_PER_WORKER * process->worker_count;
+	unsigned reserved = count_reserved(process);
 	unsigned wanted = process->config->process.max_sessions;
 	unsigned possible;
 

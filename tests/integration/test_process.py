@@ -280,6 +280,17 @@ def test_c111_few_descriptors(start_gatepost, fb1):
         client.login()
 
 
+@pytest.mark.parametrize("health,reserved", [("none", 0), ("greeting", 2 * 64)])
+def test_c111_descriptors_of_checks_are_not_those_of_sessions(start_gatepost, fb1, health,
+                                                              reserved):
+    """64 checks at a time, each with two addresses, where there are so many backends."""
+    backends = {f"mail{number}": fb1.address for number in range(70)}
+    gatepost = start_gatepost(backends, {"u1": "mail1"}, health={"check": health},
+                              limits_of_process={resource.RLIMIT_NOFILE: 300})
+    (line,) = gatepost.events("listening")
+    assert int(line["max_sessions"]) <= (300 - 64 - 2 * 16 - reserved) // 2
+
+
 def set_descriptors(gatepost, count):
     _, hard = resource.prlimit(gatepost.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(gatepost.pid, resource.RLIMIT_NOFILE, (count, hard))
