@@ -32,6 +32,12 @@ must_use struct keeper *keeper_new(const struct keeper_settings *settings, struc
 /* keeper_start begins the thread; false, and `error`, when the system refuses one. */
 must_use bool keeper_start(struct keeper *keeper, struct error *error);
 
+/* keeper_await_services returns when the services of the pool were asked for once, or after
+ * KEEPER_PATIENCE_MS, or when a signal comes: so the first logins find somebody. Nothing is waited
+ * for where there are no services. */
+void keeper_await_services(struct keeper *keeper);
+#define KEEPER_PATIENCE_MS 3000
+
 /* keeper_stop, once no worker is left: the process is taken off the list of proxies (that waits for
  * Redis no longer than redis.timeout), and the thread ends. Nothing happens where none was started.
  */

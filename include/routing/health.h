@@ -32,6 +32,10 @@ struct health_settings {
 	struct metrics *metrics;
 	struct tls_client *const *tls_clients; /* one for each backend of the configuration, NULL
 						* where it has no TLS; NULL where none has */
+	/* Every service was asked for once, whatever came of it; called once, and within health_new
+	 * where there are none. May be NULL. */
+	void (*services_asked)(void *owner);
+	void *owner;
 };
 
 /* health_new begins soon: services at once, checks spread over the first interval. What a check

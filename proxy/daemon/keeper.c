@@ -6,9 +6,11 @@
 
 #include <ev.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/config.h"
 #include "core/metrics.h"
@@ -29,6 +31,7 @@ struct keeper {
 	struct resolver *resolver;
 	struct health *health;
 	struct metrics metrics;
+	sem_t services_asked;
 	pthread_t thread;
 	bool directory_started;
 	bool started;
@@ -75,6 +78,13 @@ static bool start_directory(struct keeper *keeper, struct error *error)
 	return keeper->directory_started;
 }
 
+static void on_services_asked(void *owner)
+{
+	struct keeper *keeper = owner;
+
+	sem_post(&keeper->services_asked);
+}
+
 static bool make_health(struct keeper *keeper, struct error *error)
 {
 	struct health_settings settings = {
@@ -85,6 +95,8 @@ static bool make_health(struct keeper *keeper, struct error *error)
 		.resolver = keeper->resolver,
 		.metrics = &keeper->metrics,
 		.tls_clients = keeper->settings.tls->backends,
+		.services_asked = on_services_asked,
+		.owner = keeper,
 	};
 
 	keeper->health = health_new(&settings, error);
@@ -118,6 +130,7 @@ struct keeper *keeper_new(const struct keeper_settings *settings, struct error *
 		return NULL;
 	}
 	keeper->settings = *settings;
+	sem_init(&keeper->services_asked, 0, 0);
 	if (!make_rooms(keeper, error)) {
 		keeper_free(keeper);
 		return NULL;
@@ -153,6 +166,15 @@ bool keeper_start(struct keeper *keeper, struct error *error)
 	return true;
 }
 
+void keeper_await_services(struct keeper *keeper)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += KEEPER_PATIENCE_MS / 1000;
+	(void)sem_clockwait(&keeper->services_asked, CLOCK_MONOTONIC, &until);
+}
+
 void keeper_stop(struct keeper *keeper)
 {
 	if (keeper->started) {
@@ -186,5 +208,6 @@ void keeper_free(struct keeper *keeper)
 		timeouts_done(&keeper->timeouts);
 		ev_loop_destroy(keeper->loop);
 	}
+	sem_destroy(&keeper->services_asked);
 	free(keeper);
 }

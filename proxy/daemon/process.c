@@ -371,8 +371,13 @@ static bool prepare(struct process *process, struct error *error)
 	if (process->tls.front != NULL) {
 		ev_timer_start(process->loop, &process->refresh);
 	}
-	return make_shared(process, error) && make_workers(process, error) &&
-	       keeper_start(process->keeper, error) && start_workers(process, error);
+	if (!make_shared(process, error) || !make_workers(process, error) ||
+	    !keeper_start(process->keeper, error)) {
+		return false;
+	}
+	/* Who connects meanwhile waits in the queues of the listening sockets. */
+	keeper_await_services(process->keeper);
+	return start_workers(process, error);
 }
 
 static void log_start(const struct process *process)

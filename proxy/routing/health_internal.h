@@ -37,13 +37,14 @@ struct health_services {
 	health_changed_t *changed;
 	struct health_service *services;
 	size_t count;
+	size_t unanswered; /* of them: nothing was heard as yet */
 	struct timeout_list due;
 	struct log_bound failures;
 	unsigned jitter; /* state of rand_r */
 };
 
-/* health_services_init makes all services of the configuration due now. False when memory ran
- * out. */
+/* health_services_init makes all services of the configuration due now; where there are none, all
+ * of them were asked. False when memory ran out. */
 must_use bool health_services_init(struct health_services *services,
 				   const struct health_settings *settings,
 				   health_changed_t *changed);

@@ -18,6 +18,7 @@ struct health_service {
 	struct resolver_service_query query;
 	struct timeout due;
 	unsigned pause_ms; /* before the last question, 0 where that was no second try */
+	bool is_answered;  /* once, with an answer or a failure */
 	bool is_empty;     /* the last answer named nobody */
 };
 
@@ -84,19 +85,32 @@ static void warn_of_nobody(const struct health_service *service)
 		 log_text("service", backend->service));
 }
 
-static void on_answer(struct resolver_service_query *query, const struct resolver_service *targets,
-		      size_t count, unsigned ttl, const char *why)
+static void tell_that_asked(struct health_services *services)
 {
-	struct health_service *service = container_of(query, struct health_service, query);
-	struct health_services *services = service->services;
-	bool changed;
-
-	if (why != NULL) {
-		warn_of_failure(service, why);
-		pause_after_failure(service);
-		return;
+	if (services->settings.services_asked != NULL) {
+		services->settings.services_asked(services->settings.owner);
 	}
-	changed = pool_set_services(services->settings.pool, service->config, targets, count);
+}
+
+static void note_answer(struct health_service *service)
+{
+	struct health_services *services = service->services;
+
+	if (!service->is_answered) {
+		service->is_answered = true;
+		services->unanswered--;
+		if (services->unanswered == 0) {
+			tell_that_asked(services);
+		}
+	}
+}
+
+static void take_targets(struct health_service *service, const struct resolver_service *targets,
+			 size_t count, unsigned ttl)
+{
+	struct health_services *services = service->services;
+	bool changed = pool_set_services(services->settings.pool, service->config, targets, count);
+
 	if (count == 0 && !service->is_empty) {
 		warn_of_nobody(service);
 	}
@@ -105,6 +119,20 @@ static void on_answer(struct resolver_service_query *query, const struct resolve
 	if (changed) {
 		services->changed(services);
 	}
+}
+
+static void on_answer(struct resolver_service_query *query, const struct resolver_service *targets,
+		      size_t count, unsigned ttl, const char *why)
+{
+	struct health_service *service = container_of(query, struct health_service, query);
+
+	if (why != NULL) {
+		warn_of_failure(service, why);
+		pause_after_failure(service);
+	} else {
+		take_targets(service, targets, count, ttl);
+	}
+	note_answer(service);
 }
 
 static void on_due(struct timeout *due)
@@ -137,8 +165,10 @@ bool health_services_init(struct health_services *services, const struct health_
 	services->jitter = (unsigned)timeouts_now_ms() ^ (unsigned)((uintptr_t)services >> 4);
 	timeout_list_init(&services->due, settings->timeouts, on_due);
 	if (count == 0) {
+		tell_that_asked(services);
 		return true;
 	}
+	services->unanswered = count;
 	services->services = calloc(count, sizeof(services->services[0]));
 	if (services->services == NULL) {
 		return false;

@@ -28,6 +28,8 @@ ROOMS_OF_LIBRARIES = {
     "stdatomic.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
                     "session/limit", "routing/route_text", "routing/member", "routing/pool",
                     "routing/directory"],
+    # The process waits once for the keeper.
+    "semaphore.h": ["daemon/keeper"],
     "threads.h": [],
     "jansson.h": ["daemon/control"],
     "microhttpd.h": ["daemon/http"],

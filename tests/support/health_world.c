@@ -42,6 +42,13 @@ int health_world_end(void **state)
 	return 0;
 }
 
+static void on_services_asked(void *owner)
+{
+	struct health_world *world = owner;
+
+	world->services_asked++;
+}
+
 void health_world_restart(struct health_world *world)
 {
 	struct health_settings settings = {
@@ -51,6 +58,8 @@ void health_world_restart(struct health_world *world)
 		.timeouts = &world->probes->timeouts,
 		.resolver = world->probes->resolver,
 		.metrics = &world->probes->metrics,
+		.services_asked = on_services_asked,
+		.owner = world,
 	};
 	struct error error = {0};
 

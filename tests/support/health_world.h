@@ -19,7 +19,8 @@ struct health_world {
 	struct config *config;
 	struct pool *pool;
 	struct health *health;
-	const char *patience; /* connect_timeout and login_timeout, "30ms" */
+	unsigned services_asked; /* how often that was told */
+	const char *patience;    /* connect_timeout and login_timeout, "30ms" */
 };
 
 /* A cmocka setup and its teardown; the state is the struct health_world. */

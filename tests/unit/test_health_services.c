@@ -121,6 +121,12 @@ static bool has_warned(const void *context)
 	return count_logged("service not found pods " SERVICE) >= wanted->asked;
 }
 
+static bool has_failed_of_lost(const void *context)
+{
+	(void)context;
+	return count_logged("service not found lost ") >= 1;
+}
+
 static bool has_checked(const void *context)
 {
 	const struct wanted *wanted = context;
@@ -228,6 +234,35 @@ static void test_no_service(void **state)
 	until(pods, has_members, .members = "b.pods.example ");
 }
 
+/* Once, after the last of them was heard of, one way or the other. */
+static void test_all_were_asked(void **state)
+{
+	struct pods *pods = *state;
+
+	set_pods(pods, (const char *[]){"a.pods.example", NULL});
+	pods->names[1].code = SERVFAIL;
+	pods->names[0].silent = true;
+	health_world_start_text(
+		pods->world, OFTEN,
+		BACKEND "[[backend]]\nname = \"lost\"\naddress = \"srv:lost.pods.example\"\n");
+	until(pods, has_failed_of_lost, .asked = 1);
+	assert_int_equal(pods->world->services_asked, 0);
+	pods->names[0].silent = false;
+	until(pods, has_members, .members = "a.pods.example ");
+	assert_int_equal(pods->world->services_asked, 1);
+	until(pods, has_asked, .asked = pods->names[0].asked + 1);
+	assert_int_equal(pods->world->services_asked, 1);
+}
+
+static void test_nobody_to_ask(void **state)
+{
+	struct pods *pods = *state;
+
+	health_world_start_text(pods->world, OFTEN,
+				"[[backend]]\nname = \"mail1\"\naddress = \"127.0.0.1:1\"\n");
+	assert_int_equal(pods->world->services_asked, 1);
+}
+
 /* While it is being asked, too. */
 static void test_stops(void **state)
 {
@@ -247,8 +282,9 @@ static void test_stops(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_pods(test_come_and_go), with_pods(test_go_while_checked),
-		with_pods(test_failure),     with_pods(test_no_service),
+		with_pods(test_come_and_go),    with_pods(test_go_while_checked),
+		with_pods(test_failure),        with_pods(test_no_service),
+		with_pods(test_all_were_asked), with_pods(test_nobody_to_ask),
 		with_pods(test_stops),
 	};
 
