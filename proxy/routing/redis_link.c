@@ -76,12 +76,19 @@ static void pause_attempts(struct redis_link *link, uint64_t now_ms)
 	set_timer(link, later_of(due_ms, link->attempted_ms + REDIS_PAUSE_MIN_MS));
 }
 
+static void drop_unsent(struct redis_link *link)
+{
+	ev_prepare_stop(link->settings.shared->loop, &link->sender);
+	buffer_done(&link->unsent);
+}
+
 static void lose(struct redis_link *link, const struct error *why)
 {
 	bool was_ready = link->phase == REDIS_READY;
 	uint64_t now_ms = timeouts_now_ms();
 
 	link->why = *why;
+	drop_unsent(link);
 	stream_close(&link->stream);
 	redis_codec_done(&link->codec);
 	dial_cancel(&link->dial);
@@ -337,6 +344,23 @@ static void on_timer(struct timeout *timer)
 	fail(link, &why);
 }
 
+/* --- Sending -------------------------------------------------------------------------------- */
+
+/* The loop is about to wait: whoever asks in this turn has asked. */
+static void on_sender(struct ev_loop *loop, struct ev_prepare *sender, int events)
+{
+	struct redis_link *link = container_of(sender, struct redis_link, sender);
+
+	(void)loop;
+	(void)events;
+	if (link->unsent.failed) {
+		fail_because(link, "out of memory");
+		return;
+	}
+	stream_write(&link->stream, buffer_bytes(&link->unsent), link->unsent.length);
+	drop_unsent(link);
+}
+
 /* --- For the owner -------------------------------------------------------------------------- */
 
 void redis_link_init(struct redis_link *link, const struct redis_settings *settings,
@@ -348,6 +372,7 @@ void redis_link_init(struct redis_link *link, const struct redis_settings *setti
 	invariant(!settings->config->tls || settings->tls_client != NULL);
 	link->jitter = (unsigned)now_ms ^ (unsigned)((uintptr_t)link >> 4);
 	error_set(&link->why, "not connected yet");
+	ev_prepare_init(&link->sender, on_sender);
 	timeout_list_init(&link->timers, settings->timeouts, on_timer);
 	set_timer(link, now_ms);
 }
@@ -364,7 +389,8 @@ void redis_link_want(struct redis_link *link)
 void redis_link_send(struct redis_link *link, const struct buffer *commands)
 {
 	invariant(link->phase == REDIS_READY);
-	stream_write(&link->stream, buffer_bytes(commands), commands->length);
+	buffer_append(&link->unsent, buffer_bytes(commands), commands->length);
+	ev_prepare_start(link->settings.shared->loop, &link->sender);
 }
 
 void redis_link_fail(struct redis_link *link, const struct error *why)
@@ -375,6 +401,7 @@ void redis_link_fail(struct redis_link *link, const struct error *why)
 
 void redis_link_done(struct redis_link *link)
 {
+	drop_unsent(link);
 	stream_close(&link->stream);
 	redis_codec_done(&link->codec);
 	dial_cancel(&link->dial);

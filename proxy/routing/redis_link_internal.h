@@ -7,10 +7,12 @@
 #ifndef GATEPOST_ROUTING_REDIS_LINK_INTERNAL_H
 #define GATEPOST_ROUTING_REDIS_LINK_INTERNAL_H
 
+#include <ev.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "net/dial.h"
 #include "net/stream.h"
@@ -52,6 +54,8 @@ enum redis_phase {
 struct redis_link {
 	struct stream stream;
 	struct redis_codec codec;
+	struct buffer unsent; /* commands of this turn of the loop */
+	struct ev_prepare sender;
 	struct redis_settings settings;
 	const struct redis_link_use *use;
 	enum redis_phase phase;
@@ -76,7 +80,8 @@ void redis_link_init(struct redis_link *link, const struct redis_settings *setti
 /* redis_link_want tells that somebody waits: a long pause is cut short. */
 void redis_link_want(struct redis_link *link);
 
-/* redis_link_send sends whole commands; the link must be ready. */
+/* redis_link_send sends whole commands; the link must be ready. Those of one turn of the loop leave
+ * together, at its end. */
 void redis_link_send(struct redis_link *link, const struct buffer *commands);
 
 /* redis_link_recovered tells that the connection can be used, for the log after a loss;

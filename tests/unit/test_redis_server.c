@@ -3,6 +3,8 @@
  * Questions to a server of Redis that answers, lies, hangs and hangs up. It runs in this process
  * and loop, so what is asserted is what happened, never how fast.
  */
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -521,6 +524,59 @@ static void test_late_asker(void **state)
 	assert_int_equal(world->fake.accepted, 1);
 }
 
+/* That came to the fake with something in them. */
+static unsigned count_segments(const struct redis_world *world)
+{
+	struct tcp_info info = {0};
+	socklen_t size = sizeof(info);
+
+	assert_int_equal(getsockopt(world->fake.client.fd, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+	return info.tcpi_data_segs_in;
+}
+
+/* Whoever asks in one turn of the loop, and those who are told then. */
+static void test_one_write_a_turn(void **state)
+{
+	struct redis_world *world = *state;
+	struct redis_asked asked[3] = {[1] = {.then_ask = true}};
+	unsigned before;
+
+	world->reply = "$1\r\nm\r\n";
+	redis_world_start(world);
+	redis_asked_ask(world, &asked[0], "0");
+	redis_asked_await(world, &asked[0], 1);
+	before = count_segments(world);
+	for (size_t i = 0; i < array_length(asked); i++) {
+		redis_asked_ask(world, &asked[i], "k");
+	}
+	redis_asked_await(world, &asked[2], 1);
+	redis_asked_await(world, &asked[1], 2);
+	assert_int_equal(world->fake.commands, 5);
+	assert_int_equal(count_segments(world), before + 2);
+}
+
+/* What was asked and has not left is lost with the connection. */
+static void test_lost_before_it_left(void **state)
+{
+	struct redis_world *world = *state;
+	struct redis_asked asked = {0};
+
+	world->reply = "$1\r\nm\r\n";
+	redis_world_start(world);
+	redis_asked_ask(world, &asked, "1");
+	redis_asked_await(world, &asked, 1);
+	redis_asked_ask(world, &asked, "2");
+	redis_server_fail(world->server, "for no reason");
+	assert_int_equal(asked.answers, 2);
+	assert_int_equal(asked.kind, REDIS_REPLY_FAILED);
+	redis_asked_ask(world, &asked, "3");
+	redis_asked_await(world, &asked, 3);
+	assert_int_equal(asked.kind, REDIS_REPLY_TEXT);
+	assert_string_equal(redis_world_heard(world), "GET 1\nGET 3\n");
+	redis_asked_ask(world, &asked, "4");
+	redis_cancel(&asked.question);
+}
+
 static void test_ends(void **state)
 {
 	struct redis_world *world = *state;
@@ -567,6 +623,8 @@ int main(void)
 		in_world(test_hanging_is_seen_without_asker),
 		in_world(test_stalled_loop),
 		in_world(test_late_asker),
+		in_world(test_one_write_a_turn),
+		in_world(test_lost_before_it_left),
 		in_world(test_ends),
 	};
 
