@@ -2,11 +2,10 @@
 """Real servers of Redis in every arrangement: one with a password and an ACL user, one with TLS, a
 master with a replica under three sentinels, and a cluster of masters."""
 
-import pathlib
+import functools
 import re
 import shutil
 import subprocess
-import time
 
 from servers import accepts, end_process, free_port, short_folder, wait_until
 
@@ -14,25 +13,30 @@ PASSWORD = "redis-pw"
 USER, USER_PASSWORD = "gatepost", "user-pw"
 MASTER = "mymaster"
 
-# Of Redis Cluster: the ports on which its nodes speak to each other lie so much higher.
-BUS_OFFSET = 10000
 SLOTS = 16384
 
 
-def node_port():
-    """A free port whose bus port is free too."""
-    while True:
-        port = free_port()
-        if port + BUS_OFFSET < 65536 and not accepts(port + BUS_OFFSET):
-            return port
+@functools.cache
+def version():
+    """Of the installed Redis, as numbers."""
+    said = subprocess.run(["redis-server", "--version"], check=True, capture_output=True, text=True)
+    return tuple(map(int, re.search(r"v=([\d.]+)", said.stdout).group(1).split(".")))
+
+
+@functools.cache
+def has_tls():
+    """Whether it was built with TLS."""
+    linked = subprocess.run(["ldd", shutil.which("redis-server")], check=True,
+                            capture_output=True, text=True)
+    return "libssl" in linked.stdout
 
 
 class RedisProcess:
     """One redis-server in a folder of its own, by a configuration that it may rewrite."""
 
-    def __init__(self, options, port=None, tls=None, sentinel=False, password=None):
+    def __init__(self, options, tls=None, sentinel=False, password=None):
         self.folder = short_folder("redis")
-        self.port = port or free_port()
+        self.port = free_port()
         self.tls = tls
         self.sentinel = sentinel
         self.password = password
@@ -47,8 +51,9 @@ class RedisProcess:
     def _port_options(self):
         if not self.tls:
             return [f"port {self.port}"]
-        return ["port 0", f"tls-port {self.port}", f"tls-cert-file {self.tls.server.chain}",
-                f"tls-key-file {self.tls.server.key}", f"tls-ca-cert-file {self.tls.ca}",
+        return ["port 0", f"tls-port {self.port}",
+                f"tls-cert-file {self.tls.peer.chain}",
+                f"tls-key-file {self.tls.peer.key}", f"tls-ca-cert-file {self.tls.ca}",
                 "tls-auth-clients no", "tls-replication yes", "tls-cluster yes"]
 
     @property
@@ -218,8 +223,8 @@ class RedisCluster(Group):
         self.nodes = [self._make_node() for _ in range(masters * (1 + replicas))]
         self.masters = self.nodes[:masters]
         self._share_slots(masters)
-        for index, node in enumerate(self.nodes[1:], 1):
-            node.command("CLUSTER", "MEET", "127.0.0.1", str(self.nodes[0].port))
+        for node in self.nodes[1:]:
+            self._meet(node)
         wait_until(self._is_whole, seconds=30, what="a whole cluster")
         for index, node in enumerate(self.nodes[masters:]):
             wait_until(lambda: "OK" in node.command("CLUSTER", "REPLICATE",
@@ -232,7 +237,16 @@ class RedisCluster(Group):
                    f"cluster-node-timeout {self.node_timeout_ms}"]
         if self.password:
             options += [f"masterauth {self.password}"]
-        return RedisProcess(options, port=node_port(), tls=self.tls, password=self.password)
+        bus = free_port()
+        if version() >= (7,):
+            options += [f"cluster-port {bus}"]
+        node = RedisProcess(options, tls=self.tls, password=self.password)
+        node.bus = bus if version() >= (7,) else node.port + 10000
+        return node
+
+    def _meet(self, node):
+        first = self.nodes[0]
+        node.command("CLUSTER", "MEET", "127.0.0.1", str(first.port), str(first.bus))
 
     @property
     def processes(self):
@@ -281,7 +295,7 @@ class RedisCluster(Group):
         node = self._make_node()
         self.nodes.append(node)
         self.masters.append(node)
-        node.command("CLUSTER", "MEET", "127.0.0.1", str(self.masters[0].port))
+        self._meet(node)
         wait_until(self._is_whole, seconds=30, what="a whole cluster")
         return node
 
@@ -318,16 +332,3 @@ class RedisCluster(Group):
     def command(self, *words):
         """By whoever has the key, which is the second word."""
         return self.owner(self.slot_of(words[1])).command(*words)
-
-
-def version():
-    """Of the installed Redis, as numbers."""
-    said = subprocess.run(["redis-server", "--version"], check=True, capture_output=True, text=True)
-    return tuple(map(int, re.search(r"v=([\d.]+)", said.stdout).group(1).split(".")))
-
-
-def has_tls():
-    """Whether it was built with TLS."""
-    linked = subprocess.run(["ldd", shutil.which("redis-server")], check=True,
-                            capture_output=True, text=True)
-    return "libssl" in linked.stdout
