@@ -9,6 +9,7 @@
 #define GATEPOST_NET_DIAL_H
 
 #include <ev.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -59,6 +60,8 @@ struct dial {
 	struct dial_settings settings;
 	const struct endpoint *endpoint;
 	enum dial_phase phase;
+	bool is_ours; /* while `failed` is called: it is this host's fault, which had no descriptor,
+		       * port, memory or way, so that nobody was asked at all */
 	uint64_t deadline_ms;
 	struct ev_timer timer;
 	struct resolver_query query;

@@ -34,6 +34,7 @@ struct attempt {
 
 struct dialing {
 	unsigned running;
+	bool asked;          /* somebody else than this host was */
 	uint64_t stagger_ms; /* when one more may run beside those that do */
 	struct error why;    /* of the last that failed */
 	size_t count;
@@ -115,6 +116,7 @@ static void try_one(struct attempt *attempt)
 		target.address = &attempt->address;
 	}
 	how = wire_connect(&link, &target, &why);
+	dialing->asked = dialing->asked || how == WIRE_CONNECTING || how == WIRE_REFUSED;
 	if (how != WIRE_CONNECTING) {
 		attempt->state = ATTEMPT_FAILED;
 		note_failure(dialing, how, &why);
@@ -211,6 +213,9 @@ static void fail(struct dial *dial, const struct error *why)
 {
 	struct error told = *why;
 
+	dial->is_ours =
+		dial->phase == DIAL_TRYING &&
+		(dial->dialing == NULL || (dial->dialing->count > 0 && !dial->dialing->asked));
 	dial_cancel(dial);
 	dial->settings.events->failed(dial, &told);
 }

@@ -67,6 +67,11 @@ static enum wire_beginning name_failure(const struct wire_link *link, int error_
 	case ENETUNREACH:
 	case EAFNOSUPPORT:
 		return WIRE_NO_NETWORK;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		return WIRE_NO_ROOM;
 	default:
 		return WIRE_REFUSED;
 	}

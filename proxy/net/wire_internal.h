@@ -32,6 +32,7 @@ enum wire_beginning {
 	WIRE_NO_NETWORK, /* this host does not speak the family of the address, or knows no way
 			    there */
 	WIRE_NO_PORT,    /* at none of the target's sources */
+	WIRE_NO_ROOM,    /* this host has no descriptor or no memory for it */
 	WIRE_REFUSED,    /* anything else */
 };
 

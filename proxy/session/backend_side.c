@@ -27,13 +27,18 @@ static bool try_next(struct session *session)
 	return true;
 }
 
+static void go_elsewhere(struct session *session, const struct refusal *refusal, const char *why)
+{
+	if (!try_next(session)) {
+		client_login_fail(session, refusal, why);
+	}
+}
+
 void backend_side_fail(struct session *session, const struct refusal *refusal, const char *why)
 {
 	route_observe(session->set->house.router, session->backend, &session->peer, ROUTE_FAILED,
 		      why);
-	if (!try_next(session)) {
-		client_login_fail(session, refusal, why);
-	}
+	go_elsewhere(session, refusal, why);
 }
 
 static void fail(struct session *session, const char *why)
@@ -62,9 +67,14 @@ static struct session *session_of(struct dial *dial)
 	return container_of(dial, struct login, dial)->session;
 }
 
+/* That this host has no descriptor left says nothing about the backend. */
 static void on_unreachable(struct dial *dial, const struct error *why)
 {
-	fail(session_of(dial), why->text);
+	if (dial->is_ours) {
+		go_elsewhere(session_of(dial), &REFUSAL_UNAVAILABLE, why->text);
+	} else {
+		fail(session_of(dial), why->text);
+	}
 }
 
 static const struct dial_events dial_events = {

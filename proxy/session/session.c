@@ -138,18 +138,6 @@ static bool is_settled(const struct session *session)
 	return session->phase < SESSION_AUTHENTICATING || stream_has_ended(&session->upstream);
 }
 
-void session_vacate(struct session *session)
-{
-	bool settled = is_settled(session);
-
-	stream_close(&session->upstream);
-	if (session->counted) {
-		member_session_ended(session->backend->member);
-		session->counted = false;
-	}
-	route_leave(&session->place, settled);
-}
-
 static void return_slot(struct session *session)
 {
 	struct login *login = session->login;
@@ -158,6 +146,19 @@ static void return_slot(struct session *session)
 		member_book_return(session->backend->member, login->slot_ms);
 		login->slot_ms = 0;
 	}
+}
+
+void session_vacate(struct session *session)
+{
+	bool settled = is_settled(session);
+
+	return_slot(session);
+	stream_close(&session->upstream);
+	if (session->counted) {
+		member_session_ended(session->backend->member);
+		session->counted = false;
+	}
+	route_leave(&session->place, settled);
 }
 
 void session_leave_backend(struct session *session)

@@ -201,6 +201,25 @@ static void test_no_descriptor(void **state)
 	dial_world_wait(world, "N");
 	setrlimit(RLIMIT_NOFILE, &before);
 	assert_string_equal(world->why.text, "cannot connect: socket: Too many open files");
+	assert_true(world->dial.is_ours);
+}
+
+static void test_fault_of_others(void **state)
+{
+	static const char *const endpoints[] = {"127.0.0.9", "nobody.test", "unix:/nowhere",
+						"127.0.0.8"};
+	struct dial_world *world = *state;
+	char said[] = "NNNN";
+
+	world->timeout_ms = 300;
+	dial_host_block(world, &world->other, "127.0.0.8");
+	for (size_t i = 0; i < array_length(endpoints); i++) {
+		said[i + 1] = '\0';
+		dial_world_dial(world, endpoints[i]);
+		dial_world_wait(world, said);
+		assert_false(world->dial.is_ours);
+		said[i + 1] = 'N';
+	}
 }
 
 /* An attempt that cannot even begin is no reason to give up the one that runs. */
@@ -287,6 +306,7 @@ static void test_no_source(void **state)
 		"cannot connect: cannot come from 198.51.100.2: Cannot assign requested "
 		"address");
 	assert_int_equal(metrics_get(&world->metrics, METRIC_SOURCE_PORTS_EXHAUSTED), 1);
+	assert_true(world->dial.is_ours);
 	dial_world_dial(world, "127.0.0.1"); /* they rest */
 	dial_world_wait(world, "NN");
 	assert_string_equal(world->why.text,
@@ -314,6 +334,7 @@ int main(void)
 		WORLD_TEST(test_anew),
 		WORLD_TEST(test_freed_from_within),
 		WORLD_TEST(test_no_descriptor),
+		WORLD_TEST(test_fault_of_others),
 		WORLD_TEST(test_no_descriptor_for_the_second),
 		WORLD_TEST(test_sources),
 		WORLD_TEST(test_no_source),
