@@ -46,7 +46,12 @@ class RedisProcess:
         if password:
             lines += [f"requirepass {password}"]
         self.config.write_text("\n".join(lines) + "\n")
-        self.start()
+        try:
+            self.start()
+        except AssertionError as fault:
+            said = self.log()
+            self.remove()
+            raise AssertionError(f"{fault}; its log:\n{said}") from fault
 
     def _port_options(self):
         if not self.tls:
@@ -131,9 +136,20 @@ class RedisStandalone(RedisProcess):
 
 
 class Group:
-    """Several servers that go together; `processes` are all of them."""
+    """Several servers that go together; `processes` are all of them. Where one of them cannot be
+    had, none is left."""
 
-    processes = ()
+    def __init__(self, **options):
+        self.processes = []
+        try:
+            self._build(**options)
+        except BaseException:
+            self.remove()
+            raise
+
+    def _run(self, options, **arguments):
+        self.processes.append(RedisProcess(options, **arguments))
+        return self.processes[-1]
 
     def remove(self):
         for process in self.processes:
@@ -144,7 +160,7 @@ class RedisSentinels(Group):
     """A master, its replicas, and three sentinels that take `down_after_ms` to believe that a
     server is down."""
 
-    def __init__(self, replicas=1, down_after_ms=500, password=None, tls=None):
+    def _build(self, replicas=1, down_after_ms=500, password=None, tls=None):
         self.password = password
         self.master = self._make_server(tls)
         self.replicas = [self._make_server(tls, self.master) for _ in range(replicas)]
@@ -152,7 +168,6 @@ class RedisSentinels(Group):
         wait_until(lambda: all(replica.info("master_link_status") == "up"
                                for replica in self.replicas), what="replication")
         self.sentinels = [self._make_sentinel(down_after_ms, tls) for _ in range(3)]
-        self.processes = [*self.sentinels, *self.servers]
         wait_until(self._know_each_other, seconds=20, what="sentinels that know each other")
 
     def _make_server(self, tls, master=None):
@@ -161,7 +176,7 @@ class RedisSentinels(Group):
             options += [f"masterauth {self.password}"]
         if master:
             options += [f"replicaof 127.0.0.1 {master.port}"]
-        return RedisProcess(options, tls=tls, password=self.password)
+        return self._run(options, tls=tls, password=self.password)
 
     def _make_sentinel(self, down_after_ms, tls):
         options = [f"sentinel monitor {MASTER} 127.0.0.1 {self.master.port} 2",
@@ -169,7 +184,7 @@ class RedisSentinels(Group):
                    f"sentinel failover-timeout {MASTER} 6000"]
         if self.password:
             options += [f"sentinel auth-pass {MASTER} {self.password}"]
-        return RedisProcess(options, sentinel=True, tls=tls)
+        return self._run(options, sentinel=True, tls=tls)
 
     def _know_each_other(self):
         def field(sentinel, name):
@@ -218,7 +233,7 @@ class RedisSentinels(Group):
 class RedisCluster(Group):
     """Masters that share the slots evenly, each with `replicas` replicas."""
 
-    def __init__(self, masters=3, replicas=0, password=None, tls=None, node_timeout_ms=1000):
+    def _build(self, masters=3, replicas=0, password=None, tls=None, node_timeout_ms=1000):
         self.password, self.tls, self.node_timeout_ms = password, tls, node_timeout_ms
         self.nodes = [self._make_node() for _ in range(masters * (1 + replicas))]
         self.masters = self.nodes[:masters]
@@ -240,17 +255,13 @@ class RedisCluster(Group):
         bus = free_port()
         if version() >= (7,):
             options += [f"cluster-port {bus}"]
-        node = RedisProcess(options, tls=self.tls, password=self.password)
+        node = self._run(options, tls=self.tls, password=self.password)
         node.bus = bus if version() >= (7,) else node.port + 10000
         return node
 
     def _meet(self, node):
         first = self.nodes[0]
         node.command("CLUSTER", "MEET", "127.0.0.1", str(first.port), str(first.bus))
-
-    @property
-    def processes(self):
-        return self.nodes
 
     def _share_slots(self, masters):
         bounds = [SLOTS * index // masters for index in range(masters + 1)]
