@@ -99,8 +99,20 @@ class Connection(Wire):
         if not good:
             self.answer(backend.cancelled if login.cancelled else backend.refuse, tag)
             return False
+        accepted = backend.accept.startswith(b"$ OK") or b"\r\n$ OK" in backend.accept
+        if accepted and backend.account:
+            backend.account.begin(self, login.user, backend.name)
         self.answer(backend.accept, tag)
-        return backend.accept.startswith(b"$ OK") or b"\r\n$ OK" in backend.accept
+        return accepted
+
+    def leave(self):
+        """The session is over, as far as the backend's own account goes."""
+        if self.backend.account:
+            self.backend.account.end(self)
+
+    def close(self):
+        self.leave()
+        super().close()
 
 
 def parse_id(text):
@@ -176,6 +188,7 @@ class FakeBackend:
         self.scram_iterations = 4096
         self.session = serve_commands
         self.script = None
+        self.account = None  # hears of sessions: begin() before the OK, end() before the close
         self._reset_tls()
         for name, value in self.manners.items():
             setattr(self, name, value)
@@ -258,6 +271,7 @@ class FakeBackend:
         except Exception as fault:  # shown by the test that looks for it
             connection.fault = fault
         finally:
+            connection.leave()
             connection.socket.close()
 
     def wait_for_connection(self, count=1, seconds=5):
