@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Users on hold: their logins wait, with the connection open, until the hold ends in whatever way;
+nobody else notices."""
+
+import base64
+import contextlib
+import time
+
+import pytest
+
+from client import FIN, statuses
+from fleet import Account, Fleet, make_backends
+from servers import wait_until
+
+STILL = b"* OK Still waiting for your mailbox, it is being moved.\r\n"
+MAX_PARKED = 20
+
+
+@pytest.fixture(scope="module")
+def account():
+    return Account()
+
+
+@pytest.fixture(scope="module")
+def backends(account):
+    made = make_backends(account, "FB1", "FB2")
+    yield made
+    for backend in made.values():
+        backend.close()
+
+
+@pytest.fixture(scope="module")
+def fleet(certificates, backends):
+    made = Fleet(certificates, backends, moves={"hold_line": "100ms", "max_parked": MAX_PARKED})
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def impatient(certificates, backends):
+    """A fleet that lets nobody wait for long."""
+    made = Fleet(certificates, backends, moves={"hold_line": "100ms", "hold_timeout": "1s"})
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def user(fleet, request):
+    """Of each test its own, on FB1."""
+    name = request.node.name.replace("[", "-").replace("]", "").lower()
+    fleet.route(name, "FB1")
+    yield name
+    fleet.release(name)
+
+
+def wait_for_line(client):
+    """It is parked, and told so."""
+    assert client.read_line() == STILL
+
+
+def finish(client, tag="l"):
+    """The answer to a login that waited, and how often it was told to wait."""
+    lines = client.read_until(tag)
+    assert set(lines[:-1]) <= {STILL}
+    return lines[-1]
+
+
+def plain(user):
+    return base64.b64encode(f"\0{user}\0pw".encode())
+
+
+LOGINS = {
+    "LOGIN": lambda user: b"l LOGIN %s pw\r\n" % user.encode(),
+    "literals": lambda user: b"l LOGIN {%d+}\r\n%s {2+}\r\npw\r\n" % (len(user), user.encode()),
+    "PLAIN": lambda user: b"l AUTHENTICATE PLAIN %s\r\n" % plain(user),
+}
+WAYS = {
+    "tls": lambda gatepost: gatepost.connect(),
+    "plain": lambda gatepost: gatepost.connect(tls=False),
+    "starttls": lambda gatepost: gatepost.connect_starttls(),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("login", LOGINS)
+def test_login_waits_for_the_release(fleet, account, user, login, way):
+    """What the client says meanwhile is answered by the backend, afterwards."""
+    fleet.hold(user)
+    fleet.wait_for_confirmations(user, "a", "b")
+    with WAYS[way](fleet["a"]) as client:
+        client.send(LOGINS[login](user) + b"n NOOP\r\n")
+        for _ in range(3):
+            wait_for_line(client)
+        assert account.on("FB1", user) == 0
+        fleet.route(user, "FB2")
+        fleet.release(user)
+        assert finish(client).startswith(b"l OK")
+        assert client.read_line() == b"n OK NOOP by FB2\r\n"
+
+
+def test_ttl_frees_the_user(fleet, user):
+    """Whoever held has died."""
+    fleet.hold(user, ttl_ms=600)
+    with fleet["a"].connect() as first, fleet["b"].connect(tls=False) as second:
+        for client in (first, second):
+            client.send(LOGINS["LOGIN"](user))
+        for client in (first, second):
+            wait_for_line(client)
+            assert finish(client).startswith(b"l OK")
+
+
+def test_sessions_end_before_the_hold_is_confirmed(fleet, account, user):
+    with fleet.session("a", user) as first, fleet.session("b", user, tls=True) as second:
+        fleet.hold(user)
+        assert first.read_to_end() == (b"", FIN)
+        assert second.read_to_end()[0] == b""
+        fleet.wait_for_confirmations(user, "a", "b")
+        assert account.on("FB1", user) == 0
+
+
+def test_session_that_the_backend_keeps_is_waited_for(fleet, account, backends, user):
+    """The backend is slow to end it, so the hold is not confirmed by that proxy."""
+    def keep(connection):
+        connection.read_to_end()
+        time.sleep(1)
+
+    backends["FB1"].session = keep
+    try:
+        with fleet["a"].connect(tls=False) as client:
+            client.login(user)
+            fleet.hold(user)
+            fleet.wait_for_confirmations(user, "b")
+            wait_until(lambda: fleet.confirmations(user), what="confirmation")
+            while fleet.confirmations(user) == {"b": "e1"}:
+                time.sleep(0.01)
+            assert account.on("FB1", user) == 0
+            client.read_to_end()
+    finally:
+        backends["FB1"].reset()
+        backends["FB1"].account = account
+
+
+def test_hold_of_nobody_is_confirmed(fleet):
+    """Of a user who never came, and has no route."""
+    fleet.hold("stranger")
+    fleet.wait_for_confirmations("stranger", "a", "b")
+    assert fleet.client.command("PTTL", "gatepost:move:stranger") > 0
+    fleet.release("stranger")
+    assert fleet.login_status("a", "stranger") == "[AUTHENTICATIONFAILED]"
+
+
+def test_next_hold_is_confirmed_anew(fleet, user):
+    """The word for one hold does not count for the next."""
+    for epoch in ("first", "second", "third"):
+        fleet.hold(user, epoch)
+        fleet.wait_for_confirmations(user, "a", "b", epoch=epoch)
+        fleet.release(user)
+
+
+def test_hold_that_is_overwritten(fleet, user):
+    """By another one, with nothing between: who waits goes on waiting."""
+    fleet.hold(user)
+    with fleet["a"].connect(tls=False) as client:
+        client.send(LOGINS["LOGIN"](user))
+        wait_for_line(client)
+        fleet.client.command("SET", f"gatepost:hold:{user}", "e2", "PX", 30000)
+        fleet.wait_for_confirmations(user, "a", "b", epoch="e2")
+        wait_for_line(client)
+        fleet.release(user)
+        assert finish(client).startswith(b"l OK")
+
+
+def test_others_do_not_notice(fleet, user):
+    fleet.route("other", "FB1")
+    with fleet.session("a", "other") as session:
+        fleet.hold(user)
+        fleet.wait_for_confirmations(user, "a", "b")
+        with contextlib.ExitStack() as stack:
+            waiting = [stack.enter_context(fleet[node].connect(tls=False)) for node in "ab"]
+            for client in waiting:
+                client.send(LOGINS["LOGIN"](user))
+                wait_for_line(client)
+            for node in "ab":
+                assert fleet.login_status(node, "other") == "OK"
+            session.expect_silence(0.7)
+            session.assert_usable()
+
+
+def test_client_that_leaves_while_it_waits(fleet, account, user):
+    """Nothing is left of it, and the hold does not bring it back."""
+    fleet.hold(user)
+    with fleet["a"].connect(tls=False) as client:
+        client.send(LOGINS["LOGIN"](user))
+        wait_for_line(client)
+    line = fleet["a"].end_of(client)
+    assert line["reason"] == "client_left"
+    fleet.release(user)
+    assert fleet.login_status("a", user) == "OK"
+    assert len(account.begins[user]) == 1
+
+
+def test_wrong_password_waits_as_well(fleet, user):
+    """Only the backend knows whether it is wrong."""
+    fleet.hold(user)
+    with fleet["a"].connect(tls=False) as client:
+        client.send(b"l LOGIN %s wrong\r\n" % user.encode())
+        wait_for_line(client)
+        fleet.release(user)
+        assert finish(client).startswith(b"l NO [AUTHENTICATIONFAILED]")
+        client.login(user, tag="m")
+
+
+# --- Bounds ---
+
+
+def test_hold_timeout(impatient):
+    """The client may log in again, on the same connection."""
+    impatient.route("late", "FB1")
+    impatient.hold("late")
+    with impatient["a"].connect() as client:
+        for tag in ("l", "m"):
+            client.send(tag.encode() + b" LOGIN late pw\r\n")
+            wait_for_line(client)
+            assert finish(client, tag).startswith(tag.encode() + b" NO [UNAVAILABLE] ")
+        impatient.release("late")
+        wait_until(lambda: client.command("n", "LOGIN late pw")[-1].startswith(b"n OK"))
+    assert [line for line in impatient["a"].events("login failed")
+            if line["detail"] == "on hold for too long"]
+
+
+def test_max_parked(fleet):
+    """One past it is refused at once, and comes in when there is room; users who are not on hold
+    come in all the time."""
+    for user in ("full1", "full2", "free"):
+        fleet.route(user, "FB1")
+    for user in ("full1", "full2"):
+        fleet.hold(user)
+        fleet.wait_for_confirmations(user, "a", "b")
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(fleet["a"].connect(tls=False)) for _ in range(MAX_PARKED)]
+        for number, client in enumerate(waiting):
+            client.send(b"l LOGIN full%d pw\r\n" % (number % 2 + 1))
+        for client in waiting:
+            wait_for_line(client)
+        one_more = stack.enter_context(fleet["a"].connect(tls=False))
+        assert statuses(one_more.command("l", "LOGIN full1 pw")) == ["l NO"]
+        assert fleet.login_status("a", "free") == "OK"
+        leaving = waiting.pop()
+        leaving.close()
+        fleet["a"].end_of(leaving)
+        one_more.send(b"m LOGIN full1 pw\r\n")
+        wait_for_line(one_more)
+        for user in ("full1", "full2"):
+            fleet.release(user)
+        for client in waiting:
+            assert finish(client).startswith(b"l OK")
+        assert finish(one_more, "m").startswith(b"m OK")
