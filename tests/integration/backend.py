@@ -6,6 +6,7 @@ for the tag of the command that is answered."""
 import re
 import socket
 import threading
+import time
 
 from backend_login import LoginReader
 from backend_wire import FIN, RESET, Gone, Wire, make_server_context
@@ -20,6 +21,8 @@ class Connection(Wire):
     def __init__(self, backend, sock):
         super().__init__(sock)
         self.backend = backend
+        self.began = time.monotonic()
+        self.source = sock.getpeername()  # where it came from
         self.ids = []
         self.logins = []
         self.commands = []
@@ -151,26 +154,30 @@ def echo(connection):
 class FakeBackend:
     """Listens on a port of its own or a Unix socket; `connections` holds all that were made."""
 
-    def __init__(self, name, unix_path=None, host="127.0.0.1", **manners):
+    def __init__(self, name, unix_path=None, host="127.0.0.1", port=0, **manners):
         """`manners` are attributes that reset() sets, too."""
         self.name = name
         self.manners = manners
         self.unix_path = unix_path
         self.host = host
-        self.port = None
-        self._alive = True
+        self.port = port
         self._contexts = {}
-        if unix_path:
+        self.reset()
+        self._listen()
+
+    def _listen(self):
+        if self.unix_path:
             self._listener = socket.socket(socket.AF_UNIX)
-            self._listener.bind(str(unix_path))
-            unix_path.chmod(0o777)
+            self._listener.bind(str(self.unix_path))
+            self.unix_path.chmod(0o777)
             self._listener.listen(1000)
         else:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._listener = socket.create_server((host, 0), family=family, backlog=1000)
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            self._listener = socket.create_server((self.host, self.port), family=family,
+                                                  backlog=1000)
             self.port = self._listener.getsockname()[1]
-        self.reset()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._alive = True
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def reset(self):
         """Good manners and empty records."""
@@ -247,10 +254,10 @@ class FakeBackend:
     def logins(self):
         return [login for connection in self.connections for login in connection.logins]
 
-    def _accept(self):
-        while self._alive:
+    def _accept(self, listener):
+        while True:
             try:
-                sock, _ = self._listener.accept()
+                sock, _ = listener.accept()
             except OSError:
                 return
             if sock.family != socket.AF_UNIX:
@@ -287,7 +294,19 @@ class FakeBackend:
         faults = [connection.fault for connection in self.connections if connection.fault]
         assert not faults, faults
 
+    def die(self, reset=False):
+        """Nobody listens any more, and all connections end, in order or not."""
+        self.close()
+        for connection in list(self.connections):
+            if not connection.ended:
+                connection.end_from_outside(reset)
+
+    def revive(self):
+        """Listens again, where it did."""
+        self._listen()
+
     def close(self):
-        self._alive = False
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        if self._alive:
+            self._alive = False
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()

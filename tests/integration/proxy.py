@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -73,14 +74,30 @@ def certificate_table(pair, **options):
     return {"chain": str(pair.chain), "key": str(pair.key), **options}
 
 
+def in_place_of(mounts):
+    """The beginning of a command that sees other files than this machine has: a dictionary of
+    paths. By a mount namespace of its own, for which one must be root."""
+    if not mounts:
+        return []
+    binds = [f"mount --bind {shlex.quote(str(file))} {shlex.quote(path)}"
+             for path, file in mounts.items()]
+    return ["unshare", "--mount", "sh", "-c", " && ".join([*binds, 'exec "$@"']), "sh"]
+
+
+def can_mount():
+    """Whether in_place_of works here."""
+    return subprocess.run([*in_place_of({"/etc/hosts": "/etc/hosts"}), "true"], check=False,
+                          capture_output=True).returncode == 0
+
+
 class Gatepost:
     """A running gatepost with a listener of TLS on `tls_port`, one of STARTTLS on `starttls_port`,
     one without TLS on `port`, and one for each of `listeners`, a dictionary of options by name
     whose ports are in `ports`; further ones as told, where {port} in an address stands for
-    `extra_port`."""
+    `extra_port`. `mounts` are files that it finds in the place of others, see in_place_of."""
 
     def __init__(self, certificates, sections, limits=None, environment=None, plain=True,
-                 port=None, extra_listeners=(), listeners=None):
+                 port=None, extra_listeners=(), listeners=None, mounts=None):
         self.ca = certificates.ca
         self.folder = short_folder("proxy")
         self.tls_port, self.port, self.extra_port = free_port(), port or free_port(), free_port()
@@ -101,6 +118,7 @@ class Gatepost:
         self.config.write_text(toml(self.sections))
         self.log_path = self.folder / "gatepost.log"
         self.status = None
+        self.command = [*in_place_of(mounts or {}), BINARY, "-c", str(self.config)]
         self._start(limits or {}, environment or {})
 
     def _start(self, limits, environment):
@@ -110,9 +128,8 @@ class Gatepost:
 
         env = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1", **environment}
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen([BINARY, "-c", str(self.config)], stdout=log,
-                                            stderr=log, stdin=subprocess.DEVNULL, env=env,
-                                            preexec_fn=prepare)
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL, env=env, preexec_fn=prepare)
         wait_until(lambda: self.process.poll() is not None or self._listens(), what="gatepost")
         assert self.process.poll() is None, self.log()
 
