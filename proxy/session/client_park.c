@@ -38,11 +38,13 @@ void client_park_begin(struct route_place *place)
 	wait_on(session);
 }
 
-/* Those who waited for one user, or for a thousand, do not all come at once. */
+/* Those who waited for one user, or for a thousand, do not all come at once. Who was assigned anew
+ * has waited for Redis alone. */
 void client_park_release(struct route_place *place)
 {
 	struct session *session = container_of(place, struct session, place);
-	uint64_t spread_ms = moves_of(session)->release_spread_ms;
+	bool was_parked = session->login->parked_ms != 0;
+	uint64_t spread_ms = was_parked ? moves_of(session)->release_spread_ms : 0;
 	uint64_t scatter = session->id * UINT64_C(0x9E3779B97F4A7C15);
 
 	session->login->released = true;

@@ -175,8 +175,9 @@ def test_assign_anew_where_the_backend_is_gone(start_gatepost, redis, mails):
     first = start_gatepost(pool_of(mails, NAMES), redis=redis.url, routing={"unknown": "assign"})
     homes = homes_of(first, users)
     redis.route("pinned", "mail1")
+    # That is no hold, whose end is spread.
     second = start_gatepost(pool_of(mails, NAMES[1:]), redis=redis.url,
-                            routing={"unknown": "assign"})
+                            routing={"unknown": "assign"}, moves={"release_spread": "60s"})
     after = homes_of(second, users)
     for user in users:
         assert after[user] == homes[user] or (homes[user] == "mail1" and after[user] in NAMES[1:])
