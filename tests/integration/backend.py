@@ -161,9 +161,9 @@ class FakeBackend:
         self.unix_path = unix_path
         self.host = host
         self.port = port
+        self.alive = False
         self._contexts = {}
         self.reset()
-        self._listen()
 
     def _listen(self):
         if self.unix_path:
@@ -176,11 +176,11 @@ class FakeBackend:
             self._listener = socket.create_server((self.host, self.port), family=family,
                                                   backlog=1000)
             self.port = self._listener.getsockname()[1]
-        self._alive = True
+        self.alive = True
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def reset(self):
-        """Good manners and empty records."""
+        """Good manners and empty records; one that has died lives."""
         self.capability = b"IMAP4rev1 SASL-IR LITERAL- ID IDLE AUTH=PLAIN"
         self.greeting = DEFAULT
         self.capability_answer = b"$ OK done\r\n"
@@ -200,6 +200,8 @@ class FakeBackend:
         for name, value in self.manners.items():
             setattr(self, name, value)
         self.connections = []
+        if not self.alive:
+            self._listen()
 
     def _reset_tls(self):
         """No TLS. `tls` is "none", "implicit" or "starttls", `certificate` a Pair, and tls_options
@@ -306,7 +308,7 @@ class FakeBackend:
         self._listen()
 
     def close(self):
-        if self._alive:
-            self._alive = False
+        if self.alive:
+            self.alive = False
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
