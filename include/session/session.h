@@ -75,6 +75,8 @@ struct session_set {
 	struct preauth_ration preauth_ration;
 	struct timeout_list movers; /* when to look again for sessions that drains move away */
 	struct timeout mover;
+	uint64_t leave_ms;         /* when the next session that shall leave is looked at, */
+	unsigned leave_count;      /* and how many are then already */
 	struct ev_prepare reaper;  /* frees what was closed, once the loop's turn is over */
 	struct log_bound warnings; /* of logins that fail for no fault of the user */
 	struct log_bound refusals; /* of clients that may not come, or not in this way */

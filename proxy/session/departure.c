@@ -19,10 +19,26 @@ static uint32_t bytes_moved(const struct session *session)
 	return (uint32_t)(session->bytes_upstream + session->bytes_downstream);
 }
 
+/* Thousands are looked at one after the other, in the order in which they were told: of their list,
+ * only the end is sought then. */
+static uint64_t book_look(struct session_set *set)
+{
+	uint64_t soonest_ms = session_after(SESSION_QUIET_MS);
+
+	if (set->leave_ms < soonest_ms) {
+		set->leave_ms = soonest_ms;
+		set->leave_count = 0;
+	} else if (set->leave_count >= SESSION_LEAVE_PER_MS) {
+		set->leave_ms++;
+		set->leave_count = 0;
+	}
+	set->leave_count++;
+	return set->leave_ms;
+}
+
 static void look_later(struct session *session)
 {
-	uint64_t scatter = (session->id + session->bytes_upstream) * UINT64_C(0x9E3779B97F4A7C15);
-	uint64_t look_ms = session_after(SESSION_QUIET_MS + (scatter >> 32) % SESSION_QUIET_MS);
+	uint64_t look_ms = book_look(session->set);
 
 	session->leave_bytes = bytes_moved(session);
 	session_enter(session, SESSION_LEAVING,

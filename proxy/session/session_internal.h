@@ -36,11 +36,12 @@
 /* Referrals that one login follows. */
 #define SESSION_REFERRALS_MAX 3
 
-/* A session that shall leave is looked at so often: nothing moved since is quiet enough. Up to as
- * much again is added at random, so that thousands do not end in one turn. And so often those are
- * looked for that drains move away. */
-#define SESSION_QUIET_MS 250
-#define SESSION_LOOK_MS  100
+/* A session that shall leave is looked at so often: nothing moved since is quiet enough. Of
+ * thousands, a worker looks at so many in a millisecond, as far as moves.kick_grace allows. And so
+ * often those are looked for that drains move away. */
+#define SESSION_QUIET_MS     250
+#define SESSION_LEAVE_PER_MS 10
+#define SESSION_LOOK_MS      100
 
 /* Proxies that one login may pass through before it must be a loop. */
 #define SESSION_PROXY_TTL 5
