@@ -144,6 +144,7 @@ static void *run(void *argument)
 {
 	struct keeper *keeper = argument;
 
+	pthread_setname_np(pthread_self(), "keeper");
 	ev_run(keeper->loop, 0);
 	return NULL;
 }

@@ -197,6 +197,7 @@ static void *run(void *argument)
 {
 	struct worker *worker = argument;
 
+	pthread_setname_np(pthread_self(), "worker");
 	for (size_t i = 0; i < worker->listener_count; i++) {
 		struct worker_listener *own = &worker->listeners[i];
 
