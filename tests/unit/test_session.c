@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "support/fake_directory.h"
 #include "support/session_rig.h"
 
 #include "../../proxy/session/session_internal.h"
@@ -25,6 +26,7 @@
 static const struct rig_options patient = {
 	.limits = PATIENT,
 	.backend = "connect_timeout = \"10m\"\nlogin_timeout = \"10m\"\n",
+	.directory = &fake_directory,
 };
 
 static const enum session_phase all_phases[] = {

@@ -191,6 +191,8 @@ static void play_exchange_client(struct session_rig *rig, struct story *story)
 		say(client, "a " RIG_EXCHANGE);
 	} else if (take(client, "+ cj14WVo=\r\n")) {
 		say(client, "Yz1iaXdz\r\n\r\nd LOGOUT\r\n");
+	} else if (take(client, "a NO ")) {
+		say(client, "d LOGOUT\r\n");
 	}
 }
 
@@ -313,7 +315,6 @@ static void play(struct session_rig *rig, const struct plot *plot, struct story 
 
 static const struct rig_options options = {
 	.limits = "failure_delay = \"0s\"\nclose_timeout = \"10m\"\n",
-	.no_redis = true,
 };
 
 static unsigned play_whole(struct session_rig *rig, const struct plot *plot)
