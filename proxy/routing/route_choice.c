@@ -50,6 +50,17 @@ static void rank(struct route_chooser *chooser, const struct route_choice *choic
 		balance_rank(chooser->roster.view, group, key, ranks->members, BALANCE_RANKS_MAX);
 }
 
+/* One that came by name has its rank too. */
+static void note_failed(const struct ranks *ranks, const struct backend *failed,
+			struct route_choice *choice)
+{
+	for (size_t i = 0; failed != NULL && i < ranks->count; i++) {
+		if (ranks->members[i] == failed->member) {
+			choice->tried |= (uint8_t)(1U << i);
+		}
+	}
+}
+
 /* Without failover only the first counts, up or down. */
 static void choose_ranked(struct route_chooser *chooser, const struct route_subject *subject,
 			  const struct backend *failed, struct route_choice *choice)
@@ -59,11 +70,11 @@ static void choose_ranked(struct route_chooser *chooser, const struct route_subj
 
 	choice->placed = true;
 	rank(chooser, choice, subject->key, &ranks);
+	note_failed(&ranks, failed, choice);
 	for (size_t i = 0; i < ranks.count && (i == 0 || failover); i++) {
 		struct member *member = ranks.members[i];
 
-		if ((choice->tried & (1U << i)) != 0 ||
-		    (failed != NULL && failed->member == member)) {
+		if ((choice->tried & (1U << i)) != 0) {
 			continue;
 		}
 		if (subject->even_down || member_is_up(member)) {
