@@ -162,6 +162,7 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.c.o $(SUPPORT) $(ROOMS)
 
 # They make allocations fail.
 $(BUILD)/unit/test_session_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=strdup
+$(BUILD)/unit/test_roster: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=strdup
 $(BUILD)/unit/test_table: LDFLAGS += -Wl,--wrap=calloc
 $(BUILD)/unit/test_route_cache: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc
 
