@@ -107,8 +107,10 @@ must_use bool directory_start(struct directory *directory, const struct director
 			      struct error *error);
 
 /* directory_retire takes the registration back, once nobody is here any more and nobody will come;
- * `retired` is called when Redis knows, or when redis.timeout is over. */
+ * `retired` is called when Redis knows, or when redis.timeout is over, or DIRECTORY_RETIRE_MS: who
+ * ends the process does not wait for a Redis that hangs. */
 void directory_retire(struct directory *directory, void (*retired)(void *owner), void *owner);
+#define DIRECTORY_RETIRE_MS 1000
 
 /* directory_stop closes the connections; on the same thread. Nothing happens where it was not
  * started. */

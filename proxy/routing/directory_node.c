@@ -276,15 +276,18 @@ void directory_node_retire(struct directory *directory)
 void directory_retire(struct directory *directory, void (*retired)(void *owner), void *owner)
 {
 	struct directory_node *node = &directory->node;
+	uint64_t wait_ms = directory->config->redis.timeout_ms;
 
 	if (!atomic_load(&directory->open)) {
 		retired(owner);
 		return;
 	}
+	if (wait_ms > DIRECTORY_RETIRE_MS) {
+		wait_ms = DIRECTORY_RETIRE_MS;
+	}
 	node->retired = retired;
 	node->owner = owner;
-	timeout_add(&directory->retirements, &node->retire_due,
-		    timeouts_now_ms() + directory->config->redis.timeout_ms);
+	timeout_add(&directory->retirements, &node->retire_due, timeouts_now_ms() + wait_ms);
 	if (store_is_ready(directory->store)) {
 		directory_node_retire(directory);
 	}

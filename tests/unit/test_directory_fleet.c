@@ -154,6 +154,20 @@ static void test_retire_without_redis(void **state)
 	assert_int_equal(retirements, 1);
 }
 
+/* However patient logins are with Redis, who ends the process is not. */
+static void test_retire_without_patience(void **state)
+{
+	(void)state;
+	retirements = 0;
+	rig_open(RIG_BACKENDS "[redis]\ntimeout = \"60s\"\n");
+	fake_become_blind();
+	fake_lose("gone");
+	directory_retire(rig.directory, on_retired, &rig);
+	assert_int_equal(retirements, 0);
+	turns_until_count(rig.loop, &retirements, 1);
+	assert_int_equal(count_logged("could not be taken back"), 1);
+}
+
 static void test_retire_when_redis_comes_back(void **state)
 {
 	(void)state;
@@ -551,6 +565,7 @@ int main(void)
 		TEST(test_retire),
 		TEST(test_retire_leaves_what_is_not_ours),
 		TEST(test_retire_without_redis),
+		TEST(test_retire_without_patience),
 		TEST(test_retire_when_redis_comes_back),
 		TEST(test_assign),
 		TEST(test_assign_race),
