@@ -170,23 +170,37 @@ def test_second_sigterm_or_sigint_ends_at_once(start_gatepost, fb1, signals):
 
 
 def test_sigterm_while_backends_and_redis_are_silent(start_gatepost, fb1, fake_redis):
-    """Logins that wait for somebody are ended at the latest after drain_timeout."""
+    """Logins that wait for somebody are ended at the latest after drain_timeout, and the process
+    with them, although Redis does not take the registration back."""
     fb1.script = lambda connection: connection.read_to_end()
     fake_redis.values["gatepost:route:u1"] = "FB1"
     fake_redis.handler = lambda words: b"" if words[-1].endswith(b":u2") else None
     gatepost = start_gatepost({"FB1": fb1.address},
                               redis={"url": fake_redis.url, "timeout": "60s"},
                               process={"drain_timeout": "300ms"})
+    fake_redis.settle()
     with gatepost.connect() as one, gatepost.connect() as two:
         one.send(b"a LOGIN u1 pw\r\n")
-        two.send(b"a LOGIN u2 pw\r\n")
         fb1.wait_for_connection()
+        two.send(b"a LOGIN u2 pw\r\n")
         wait_until(lambda: len(fake_redis.lookups()) == 2)
         gatepost.signal()
         for client in (one, two):
             data, _ = client.read_to_end()
             assert b"* BYE" in data, data
+    assert gatepost.wait(5) == 0
+    assert "could not be taken back" in gatepost.log()
+
+
+def test_sigterm_takes_the_registration_back(start_gatepost, fb1, fake_redis):
+    fake_redis.values["gatepost:route:u1"] = "FB1"
+    gatepost = start_gatepost({"FB1": fb1.address}, redis=fake_redis.url)
+    wait_until(lambda: len(fake_redis.nodes) == 1, what="registration")
+    with gatepost.connect() as client:
+        client.login()
+    gatepost.signal()
     assert gatepost.wait() == 0
+    assert len(fake_redis.nodes) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
