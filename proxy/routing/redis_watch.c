@@ -377,7 +377,8 @@ static void on_timer(struct timeout *timer)
 #define ELEMENTS_MAX (3 + REDIS_WATCH_KEYS_MAX)
 
 static const struct redis_link_use of_keys = {
-	.loss = "Redis does not tell which keys change; it is noticed when cache_ttl is over",
+	.loss = "Redis does not tell which keys change: every login asks, and sessions do not hear "
+		"of it",
 	.recovery = "Redis tells which keys change again",
 	.limits = {REDIS_WATCH_BYTES_MAX, ELEMENTS_MAX},
 	.ready = on_ready,
