@@ -293,6 +293,7 @@ static void finish(struct directory *directory, struct resident *resident, struc
 		directory_consider(directory, resident);
 	}
 	directory_pump(directory);
+	directory_arm_round(directory); /* it ends where no more may be asked for at a time */
 }
 
 /* --- Reading the answers ---------------------------------------------------------------------- */
