@@ -21,10 +21,13 @@ static bool wants_front(const struct config *config)
 	return false;
 }
 
-/* Only Redis names backends by URLs. */
+/* Redis names backends by URLs, and so do those that refer users elsewhere. */
 static bool wants_urls(const struct config *config)
 {
-	return config->routing.source == CONFIG_SOURCE_REDIS;
+	const struct config_hosts *referrals = &config->routing.referrals;
+
+	return config->routing.source == CONFIG_SOURCE_REDIS || referrals->names.count > 0 ||
+	       referrals->network_count > 0;
 }
 
 static struct tls_client_settings settings_of(const struct config_backend *backend)

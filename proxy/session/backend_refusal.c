@@ -67,21 +67,21 @@ static bool follow(struct session *session, const struct referral *referral, str
 	return true;
 }
 
-/* True where the backend sends the user elsewhere and the login is on its way there. */
-static bool is_referred(struct session *session)
+/* True where the backend sends the user elsewhere and the login is on its way there; otherwise
+ * `why` tells why not, where that is the case. */
+static bool is_referred(struct session *session, struct error *why)
 {
 	const char *url = upstream_referral(session->login->upstream);
 	struct referral referral = {0};
-	struct error why = {0};
 	bool followed;
 
 	if (url == NULL) {
 		return false;
 	}
-	followed = referral_parse(&referral, url, &why) && follow(session, &referral, &why);
+	followed = referral_parse(&referral, url, why) && follow(session, &referral, why);
 	referral_done(&referral);
 	if (!followed) {
-		session_log_failure(session, "referral not followed", &why);
+		error_prefix(why, "the backend's referral is not followed");
 	}
 	return followed;
 }
@@ -91,16 +91,16 @@ static bool is_referred(struct session *session)
 void backend_refused(struct session *session, enum upstream_verdict verdict)
 {
 	struct refusal refusal = upstream_refusal(session->login->upstream);
-	char why[256];
+	struct error why = {0};
 
-	snprintf(why, sizeof(why), "%s", upstream_reason(session->login->upstream));
+	error_set(&why, "%s", upstream_reason(session->login->upstream));
 	if (verdict == UPSTREAM_REFUSED) {
-		observe(session, ROUTE_REFUSED, why);
-		client_login_reject(session, &refusal, why);
+		observe(session, ROUTE_REFUSED, why.text);
+		client_login_reject(session, &refusal, why.text);
 	} else if (session->phase == SESSION_GREETING) {
-		backend_side_fail(session, &refusal, why);
-	} else if (!is_referred(session)) {
-		observe(session, ROUTE_REFUSED, why);
-		client_login_fail(session, &refusal, why);
+		backend_side_fail(session, &refusal, why.text);
+	} else if (!is_referred(session, &why)) {
+		observe(session, ROUTE_REFUSED, why.text);
+		client_login_fail(session, &refusal, why.text);
 	}
 }
