@@ -66,6 +66,7 @@ struct route_place {
 	bool placed;    /* by hash or assign, not by name */
 	uint16_t group; /* of a "srv:" backend: its index plus 1 */
 	bool taken;
+	bool reassigned; /* the route was to be assigned anew, once a login */
 };
 
 /* What a router is made of; all borrowed and outlives it, but for a reference of its own to

@@ -132,9 +132,11 @@ static struct route_subject subject_of(const struct stay *stay, const struct dir
 	};
 }
 
+/* What cannot be assigned anew, since Redis is away or lets nobody write, has to do. */
 static void on_answered(struct stay *stay, const struct directory_answer *said)
 {
 	struct router *router = router_of(stay);
+	struct route_place *place = place_of(stay);
 	struct route_choice choice = {0};
 	struct route_subject subject;
 
@@ -142,18 +144,20 @@ static void on_answered(struct stay *stay, const struct directory_answer *said)
 		choice.verdict = ROUTE_CHOICE_DOWN;
 		error_set(&choice.why, "%.255s", said->why);
 		metrics_count(router->metrics, METRIC_LOOKUPS_FAILED);
-		router->events->answered(place_of(stay), &(struct route_answer){
-								 .result = ROUTE_UNAVAILABLE,
-								 .why = choice.why.text,
-							 });
+		router->events->answered(place, &(struct route_answer){
+							.result = ROUTE_UNAVAILABLE,
+							.why = choice.why.text,
+						});
 		return;
 	}
 	subject = subject_of(stay, said);
+	subject.as_it_is = place->reassigned;
 	route_choose(&router->chooser, &subject, &choice);
 	if (choice.verdict == ROUTE_CHOICE_ASSIGN) {
+		place->reassigned = true;
 		directory_reassign(stay);
 	} else {
-		answer(router, place_of(stay), &choice);
+		answer(router, place, &choice);
 	}
 }
 
@@ -286,6 +290,7 @@ void route_leave(struct route_place *place, bool settled)
 {
 	directory_leave(&place->stay, settled);
 	place->taken = false;
+	place->reassigned = false;
 }
 
 /* --- How logins end, and who has to go ------------------------------------------------------ */

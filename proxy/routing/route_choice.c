@@ -151,7 +151,7 @@ static bool is_to_be_assigned_anew(struct route_chooser *chooser,
 				   const struct route_subject *subject, const char *name,
 				   const struct backend *backend)
 {
-	return chooser->config->routing.unknown == CONFIG_UNKNOWN_ASSIGN &&
+	return !subject->as_it_is && chooser->config->routing.unknown == CONFIG_UNKNOWN_ASSIGN &&
 	       (backend == NULL || member_drain(backend->member) == MEMBER_KICKS) &&
 	       has_alternative(chooser, subject->key, name);
 }

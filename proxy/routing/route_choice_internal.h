@@ -51,6 +51,7 @@ struct route_subject {
 	const char *route;
 	size_t length;
 	bool even_down; /* only where the user belongs is asked, not whether it works */
+	bool as_it_is;  /* it was to be assigned anew just now, and this is what came of it */
 };
 
 void route_choose(struct route_chooser *chooser, const struct route_subject *subject,

@@ -39,6 +39,7 @@ struct world {
 	struct pool *pool;
 	struct router *router;
 	struct tls_client *url_tls_client; /* never looked into */
+	const struct route_events *events;
 };
 
 struct asked {
@@ -93,7 +94,7 @@ static void start(struct world *world, const char *source, const char *routing)
 			.pool = world->pool,
 			.directory = strcmp(source, "redis") == 0 ? &fake_directory : NULL,
 			.url_tls_client = world->url_tls_client,
-			.events = &events,
+			.events = world->events != NULL ? world->events : &events,
 		},
 		&error);
 	assert_non_null(world->router);
@@ -154,6 +155,16 @@ static void forget(struct asked *asked)
 static uint64_t counted(const struct world *world, enum metric metric)
 {
 	return metrics_get(&world->metrics, metric);
+}
+
+static struct member *member(struct world *world, const char *name)
+{
+	const struct pool_view *view = pool_view(world->pool);
+	struct member *found = pool_view_find(view, name);
+
+	assert_non_null(found);
+	pool_view_unref(view);
+	return found;
 }
 
 /* --- Names ---------------------------------------------------------------------------------- */
@@ -568,6 +579,44 @@ static void test_who_leaves_is_not_answered(void **state)
 	forget(&other);
 }
 
+static void on_released(struct route_place *place)
+{
+	(void)place; /* the test asks again */
+}
+
+/* Where that cannot be, the login goes on as it is; the next one tries again. */
+static void test_assigned_anew_once(void **state)
+{
+	struct route_events both = {.answered = on_answered, .released = on_released};
+	struct world *world = *state;
+	struct asked asked = {0};
+
+	world->events = &both;
+	start(world, "redis", "unknown = \"assign\"");
+	member_set_drain(member(world, "mail1"), MEMBER_KICKS, 0);
+	fake_knows("alice", "mail1?assigned");
+	for (unsigned i = 1; i <= 2; i++) {
+		route_ask(world->router, &asked.place, "alice");
+		assert_int_equal(fake_directory.reassigned, i);
+		assert_int_equal(asked.answers, i - 1);
+		fake_assign("alice", "mail1?assigned");
+		route_ask(world->router, &asked.place, "alice");
+		assert_int_equal(fake_directory.reassigned, i);
+		assert_int_equal(asked.answers, i);
+		assert_string_equal(asked.backend->name, "mail1");
+		route_leave(&asked.place, true);
+	}
+	/* Whose member has left, and nobody may say who comes after it. */
+	fake_knows("alice", "mail9?assigned");
+	route_ask(world->router, &asked.place, "alice");
+	fake_assign("alice", "mail9?assigned");
+	route_ask(world->router, &asked.place, "alice");
+	assert_int_equal(asked.result, ROUTE_UNAVAILABLE);
+	assert_int_equal(fake_directory.reassigned, 3);
+	route_leave(&asked.place, true);
+	forget(&asked);
+}
+
 /* A session keeps its backend when the router, and the configuration with it, has gone. */
 static void test_backend_outlives_router(void **state)
 {
@@ -607,6 +656,7 @@ int main(void)
 		in_world(test_failure),
 		in_world(test_keys),
 		in_world(test_who_leaves_is_not_answered),
+		in_world(test_assigned_anew_once),
 		in_world(test_backend_outlives_router),
 	};
 
