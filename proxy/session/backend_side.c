@@ -12,13 +12,14 @@
 
 static const struct stream_events backend_side_events;
 
-/* By rank, where the configuration allows it. */
+/* By rank, where the configuration allows it, and nobody else has said where the user lives. */
 static bool try_next(struct session *session)
 {
 	const struct credentials *credentials = preauth_credentials(session->login->preauth);
 	struct route_answer answer = {0};
 
-	if (!route_next(session->set->house.router, &session->place,
+	if (session->login->referrals > 0 ||
+	    !route_next(session->set->house.router, &session->place,
 			credentials_mailbox(credentials), session->backend, &answer)) {
 		return false;
 	}

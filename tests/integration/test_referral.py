@@ -6,7 +6,7 @@ import pytest
 
 from backend_tls import over_tls, totals
 from client import capabilities_of
-from scripted_pool import addresses_of, answer_to, backends_named, home_of
+from scripted_pool import addresses_of, answer_to, backends_named, home_of, user_at
 
 STATIC = {"source": "static"}
 LOOPBACK = ["127.0.0.0/8", "::1", "localhost"]
@@ -194,6 +194,24 @@ def test_to_one_that_is_dead(shared, servers):
     assert home_of(shared, "u1") == "UNAVAILABLE"
     servers["B"].revive()
     assert home_of(shared, "u1") == "B"
+
+
+def test_to_one_that_is_dead_is_no_failover(start_gatepost, servers):
+    """Who was placed by hash and is referred lives there, and nowhere else: the next by rank is not
+    tried, which knows nothing of that name."""
+    gatepost = start_gatepost(addresses_of({name: servers[name] for name in "AC"}),
+                              routing={**STATIC, "referrals": LOOPBACK, "unknown": "hash",
+                                       "failover": True})
+    user = user_at(gatepost, "A")
+    servers["C"].reset()
+    refer(servers, "A", "B", user="box@")
+    servers["B"].die()
+    try:
+        assert home_of(gatepost, user) == "UNAVAILABLE"
+    finally:
+        servers["B"].revive()
+    assert not servers["C"].connections
+    assert home_of(gatepost, user) == "B"
 
 
 def test_to_one_that_refuses(shared, servers):
