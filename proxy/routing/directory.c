@@ -237,6 +237,21 @@ static void be_present(struct directory *directory, struct stay *stay, struct ro
 	deliver_route(stay, delivery, TOLD_ANSWER);
 }
 
+/* The gap in which it may have changed may be over already: who goes by it is asked for as soon as
+ * that is possible. */
+static void go_by_last(struct directory *directory, struct stay *stay, struct route_text *text,
+		       struct delivery *delivery)
+{
+	struct resident *resident = stay->resident;
+
+	be_present(directory, stay, text, delivery);
+	delivery->stale = true;
+	if (resident->ask == RESIDENT_KNOWN) {
+		resident->ask = RESIDENT_ASK_IN_TURN;
+		resident_tell_keeper(directory, resident);
+	}
+}
+
 /* No hold is known: the last known good route will do where Redis cannot be asked. */
 static void go_by_cache(struct directory *directory, struct directory_shard *shard,
 			struct stay *stay, struct delivery *delivery)
@@ -251,8 +266,7 @@ static void go_by_cache(struct directory *directory, struct directory_shard *sha
 		be_present(directory, stay, text, delivery);
 	} else if (freshness == ROUTE_STALE &&
 		   !atomic_load_explicit(&directory->reachable, memory_order_relaxed)) {
-		be_present(directory, stay, text, delivery);
-		delivery->stale = true;
+		go_by_last(directory, stay, text, delivery);
 	} else if (atomic_load_explicit(&directory->open, memory_order_acquire)) {
 		wait_for_answer(directory, resident, stay);
 	} else {

@@ -390,6 +390,33 @@ static void test_last_known_route(void **state)
 	assert_heard(0, "changed=mail2;");
 }
 
+/* Who came behind the sweep that follows a gap, and before the registration, is asked for too. */
+static void test_last_known_route_is_asked_for(void **state)
+{
+	(void)state;
+	rig_open(RIG_BACKENDS RIG_PATIENT);
+	fake_set(ROUTE, "mail1");
+	rig_settle();
+	rig_enter(0, "alice");
+	rig_settle();
+	assert_heard(0, "mail1;");
+	rig_leave(0, true);
+	fake_become_blind();
+	fake_lose("gone");
+	fake_set(ROUTE, "mail2");
+	fake_become_ready();
+	fake_say(REDIS_REPLY_ERROR, "MISCONF");
+	fake_answer();
+	fake_become_watching();
+	rig_round();
+	rig_enter(0, "alice");
+	rig_settle();
+	assert_heard(0, "stale=mail1;");
+	directory_node_register(rig.directory);
+	rig_round();
+	assert_heard(0, "changed=mail2;");
+}
+
 static void test_lost_while_asking(void **state)
 {
 	(void)state;
@@ -553,6 +580,7 @@ int main(void)
 		TEST(test_key_of_many_users),
 		TEST(test_flush),
 		TEST(test_last_known_route),
+		TEST(test_last_known_route_is_asked_for),
 		TEST(test_lost_while_asking),
 		TEST(test_nothing_stale_of_what_has_changed),
 		TEST(test_timeout),
