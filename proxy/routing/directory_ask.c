@@ -239,6 +239,7 @@ static bool apply(struct directory *directory, struct directory_shard *shard,
 	resident->ask = RESIDENT_KNOWN;
 	resident->about_hold = false;
 	if (wants_assignment(directory, resident, finding)) {
+		route_cache_drop(&shard->cache, resident->user);
 		apply_no_hold(directory, resident);
 		return true;
 	}

@@ -250,6 +250,28 @@ static void test_assign_to_nobody(void **state)
 	assert_null(fake_get(ROUTE, ""));
 }
 
+/* What was known before is no route either, once Redis has said that there is none. */
+static void test_assign_instead_of_what_was_known(void **state)
+{
+	(void)state;
+	rig_open(ASSIGN);
+	fake_set(ROUTE, "mail1");
+	rig_settle();
+	rig_enter(0, "alice");
+	rig_settle();
+	assert_heard(0, "mail1;");
+	rig_leave(0, true);
+	fake_become_blind();
+	fake_delete(ROUTE);
+	fake_become_watching();
+	rig_round();
+	member_set_drain(find_member("mail1"), MEMBER_DRAINS, 0);
+	member_set_drain(find_member("mail2"), MEMBER_DRAINS, 0);
+	rig_enter(0, "alice");
+	rig_settle();
+	assert_heard(0, "failed: no backend takes new users;");
+}
+
 /* A Redis that forgets at once, and one that refuses. */
 static void test_assign_is_lost(void **state)
 {
@@ -571,6 +593,7 @@ int main(void)
 		TEST(test_assign_race),
 		TEST(test_assign_avoids_those_that_are_down),
 		TEST(test_assign_to_nobody),
+		TEST(test_assign_instead_of_what_was_known),
 		TEST(test_assign_is_lost),
 		TEST(test_nobody_on_hold_is_assigned),
 		TEST(test_reassign),
