@@ -63,7 +63,7 @@ UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/
 SUPPORT      := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 FUZZERS      := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS      := $(patsubst %,$(BUILD)/replay/%,$(FUZZERS))
-BENCH_TOOLS  := $(patsubst %,$(BUILD)/bench/%,imapload plain_backend tls_memory route_cache directory)
+BENCH_TOOLS  := $(patsubst %,$(BUILD)/bench/%,imapload plain_backend tls_memory route_cache directory uncached)
 
 .DEFAULT_GOAL := all
 .PHONY: FORCE all help run test programs unit replay integration scan check lint fuzz bench clean install-deps
@@ -116,12 +116,13 @@ fuzz: ## libFuzzer on every target (TIME=60 seconds each)
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=fuzz $(patsubst %,build/fuzz/fuzzers/%,$(FUZZERS))
 	@tests/fuzz/run.sh build/fuzz/fuzzers $(TIME)
 
-bench: ## gatepost beside nginx and HAProxy, on one pinned core
+bench: ## what routing costs, and gatepost beside nginx and HAProxy, on one pinned core
 	@deploy/install-deps.sh --bench
 	@$(MAKE) --no-print-directory -j$(JOBS) $(GATEPOST) $(BENCH_TOOLS)
 	@$(BUILD)/bench/tls_memory
 	@$(BUILD)/bench/route_cache
 	@$(BUILD)/bench/directory
+	@$(PYTHON) tests/bench/routing.py --gatepost $(GATEPOST) --tools $(BUILD)/bench
 	@$(PYTHON) tests/bench/run.py --gatepost $(GATEPOST) --tools $(BUILD)/bench
 
 clean: ## remove build/
@@ -186,8 +187,8 @@ $(BUILD)/bench/tls_memory: LDLIBS += -lcmocka
 $(BUILD)/bench/tls_memory: $(BUILD)/tests/support/certified.c.o $(ROOMS)
 
 $(BUILD)/bench/route_cache: $(ROOMS)
-$(BUILD)/bench/directory: LDLIBS += -lcmocka
-$(BUILD)/bench/directory: $(BUILD)/tests/support/config_text.c.o $(ROOMS)
+$(BUILD)/bench/directory $(BUILD)/bench/uncached: LDLIBS += -lcmocka
+$(BUILD)/bench/directory $(BUILD)/bench/uncached: $(BUILD)/tests/support/config_text.c.o $(ROOMS)
 
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.c.o
 	@echo "  LINK $@"
