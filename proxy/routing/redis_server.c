@@ -283,9 +283,10 @@ static void submit(struct redis_pending *pending)
 void redis_server_ask(struct redis_server *server, struct redis_question *question,
 		      const struct redis_command *command, redis_callback_t *callback)
 {
-	struct redis_pending *pending = admit(server, question, callback);
+	struct redis_pending *pending;
 
 	invariant(command->word_count > 0);
+	pending = admit(server, question, callback); /* whose callback may free the command */
 	if (pending != NULL) {
 		redis_codec_write(&pending->command, command);
 		submit(pending);
@@ -295,9 +296,10 @@ void redis_server_ask(struct redis_server *server, struct redis_question *questi
 void redis_server_ask_redirected(struct redis_server *server, struct redis_question *question,
 				 const struct redis_command *command, redis_callback_t *callback)
 {
-	struct redis_pending *pending = admit(server, question, callback);
+	struct redis_pending *pending;
 
 	invariant(command->word_count > 0);
+	pending = admit(server, question, callback); /* whose callback may free the command */
 	if (pending != NULL) {
 		redis_codec_write_text(&pending->command, 1, (const char *const[]){"ASKING"});
 		redis_codec_write(&pending->command, command);

@@ -310,10 +310,23 @@ static struct store_pending *make_pending(const struct redis_command *command)
 	return pending;
 }
 
+/* NULL where it has been sent, or even answered. */
+static struct store_pending *find_waiting(const struct store_lane *lane, uint64_t number)
+{
+	struct store_pending *pending = lane->waiting != NULL ? lane->waiting->prev : NULL;
+
+	while (pending != NULL && pending->number > number) {
+		pending = pending != lane->waiting ? pending->prev : NULL;
+	}
+	return pending != NULL && pending->number == number ? pending : NULL;
+}
+
+/* Whoever is answered at once may have freed the question. */
 void store_ask(struct store *store, struct store_question *question,
 	       const struct redis_command *command, size_t key, store_callback_t *callback)
 {
 	struct store_pending *pending;
+	uint64_t number = ++store->last_number;
 	size_t lane = 0;
 
 	invariant(question->pending == NULL && key < command->word_count);
@@ -335,13 +348,14 @@ void store_ask(struct store *store, struct store_question *question,
 	pending->lane = &store->lanes[lane];
 	pending->question = question;
 	pending->asked_ms = timeouts_now_ms();
-	pending->number = ++store->last_number;
+	pending->number = number;
 	question->pending = pending;
 	store->pending_count++;
 	DL_APPEND(pending->lane->waiting, pending);
-	store_pump(store, pending->lane);
+	store_pump(store, &store->lanes[lane]);
+	pending = find_waiting(&store->lanes[lane], number);
 	/* Where it was sent, that is bounded there. */
-	if (question->pending == pending && pending->at == NULL) {
+	if (pending != NULL) {
 		wait_no_longer_than(pending);
 	}
 }

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "../../proxy/routing/redis_server_internal.h"
 #include "base/base.h"
 #include "support/log_capture.h"
 #include "support/store_world.h"
@@ -339,6 +340,35 @@ static void test_queue_bound(void **state)
 	free(asked);
 }
 
+static bool is_freed;
+
+static void on_answer_free(struct store_question *question, const struct redis_reply *reply)
+{
+	assert_int_equal(reply->kind, REDIS_REPLY_FAILED);
+	is_freed = true;
+	free(question);
+}
+
+/* The server has no room for it: who is answered before store_ask returns may be gone then. */
+static void test_refused_by_the_server(void **state)
+{
+	struct store_world *world = *state;
+	struct store_question *question = calloc(1, sizeof(*question));
+	struct redis_command command = {2, (const char *const[]){"GET", "k"}, (size_t[]){3, 1}};
+
+	start_watching(world);
+	world->nodes[0].reply = NULL;
+	for (unsigned i = 0; i < REDIS_IN_FLIGHT_MAX; i++) {
+		struct store_asked asked = {0};
+
+		store_asked_ask(world, &asked, "k");
+		store_cancel(&asked.question);
+	}
+	is_freed = false;
+	store_ask(world->store, question, &command, 1, on_answer_free);
+	assert_true(is_freed);
+}
+
 static void test_ends(void **state)
 {
 	struct store_world *world = *state;
@@ -380,6 +410,7 @@ int main(void)
 		in_world(test_events_ask),
 		in_world(test_words_are_copied),
 		in_world(test_queue_bound),
+		in_world(test_refused_by_the_server),
 		in_world(test_ends),
 	};
 
