@@ -106,9 +106,9 @@ struct directory_house {
 must_use bool directory_start(struct directory *directory, const struct directory_house *house,
 			      struct error *error);
 
-/* directory_retire takes the registration back, once nobody is here any more and nobody will come;
- * `retired` is called when Redis knows, or when redis.timeout is over, or DIRECTORY_RETIRE_MS: who
- * ends the process does not wait for a Redis that hangs. */
+/* directory_retire takes the registration back, once nobody is here any more and nobody will come,
+ * and all who left are settled; `retired` is called when Redis knows, or when redis.timeout is over
+ * then, or DIRECTORY_RETIRE_MS: who ends the process does not wait for a Redis that hangs. */
 void directory_retire(struct directory *directory, void (*retired)(void *owner), void *owner);
 #define DIRECTORY_RETIRE_MS 1000
 

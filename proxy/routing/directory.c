@@ -357,9 +357,10 @@ void resident_leave_to(struct directory *directory, struct directory_shard *shar
 	}
 }
 
-static void note_unsettled(struct resident *resident)
+static void note_unsettled(struct directory *directory, struct resident *resident)
 {
 	resident->settled_ms = timeouts_now_ms() + DIRECTORY_SETTLE_MS;
+	atomic_store_explicit(&directory->settled_ms, resident->settled_ms, memory_order_relaxed);
 }
 
 void directory_leave(struct stay *stay, bool settled)
@@ -376,7 +377,7 @@ void directory_leave(struct stay *stay, bool settled)
 	shard = directory_shard_of(directory, resident->hash);
 	pthread_mutex_lock(&shard->lock);
 	if (stay->state == STAY_PRESENT && !settled) {
-		note_unsettled(resident);
+		note_unsettled(directory, resident);
 	}
 	route = stay->route;
 	stay->route = NULL;
@@ -394,7 +395,7 @@ void directory_reassign(struct stay *stay)
 
 	pthread_mutex_lock(&shard->lock);
 	if (stay->state == STAY_PRESENT) {
-		note_unsettled(resident);
+		note_unsettled(directory, resident);
 		stay->news = 0;
 		if (atomic_load_explicit(&directory->open, memory_order_acquire)) {
 			stay_set(directory, resident, stay, STAY_REASSIGNING);

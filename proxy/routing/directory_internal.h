@@ -108,6 +108,7 @@ struct directory_node {
 	void (*retired)(void *owner); /* NULL: stays */
 	void *owner;
 	bool retirement_told;
+	struct timeout retire_settled; /* the last who left has no session any more */
 	struct timeout retire_due;
 };
 
@@ -129,8 +130,10 @@ struct directory {
 	_Atomic uint32_t parked;   /* stays */
 	_Atomic uint32_t empties;  /* residents without a stay */
 	_Atomic uint32_t sessions; /* present stays */
-	_Atomic bool open;         /* the keeper is there */
-	_Atomic bool reachable;    /* Redis can be asked, and knows of this process */
+	_Atomic uint64_t
+		settled_ms;     /* the backends have no session of anybody who left, from then */
+	_Atomic bool open;      /* the keeper is there */
+	_Atomic bool reachable; /* Redis can be asked, and knows of this process */
 
 	/* The keeper's alone. */
 	struct directory_house house;
@@ -140,6 +143,7 @@ struct directory {
 	struct timeout_list dues[DIRECTORY_DUES]; /* residents */
 	struct timeout_list rounds;
 	struct timeout_list beats;
+	struct timeout_list settlements;
 	struct timeout_list retirements;
 	struct timeout round;
 	struct timeout beat;

@@ -260,7 +260,8 @@ void directory_node_retire(struct directory *directory)
 	char key[sizeof(DIRECTORY_NODE_PREFIX) + DIRECTORY_NODE_MAX];
 	struct directory_words words = {0};
 
-	if (node->retirement_told || node->retirement.pending != NULL) {
+	if (node->retirement_told || node->retirement.pending != NULL ||
+	    timeout_is_waiting(&node->retire_settled)) {
 		return;
 	}
 	write_key(directory, key);
@@ -273,28 +274,50 @@ void directory_node_retire(struct directory *directory)
 }
 
 /* Where Redis is away just now, it may come back in time. */
-void directory_retire(struct directory *directory, void (*retired)(void *owner), void *owner)
+static void begin_retirement(struct directory *directory)
 {
-	struct directory_node *node = &directory->node;
 	uint64_t wait_ms = directory->config->redis.timeout_ms;
 
-	if (!atomic_load(&directory->open)) {
-		retired(owner);
-		return;
-	}
 	if (wait_ms > DIRECTORY_RETIRE_MS) {
 		wait_ms = DIRECTORY_RETIRE_MS;
 	}
-	node->retired = retired;
-	node->owner = owner;
-	timeout_add(&directory->retirements, &node->retire_due, timeouts_now_ms() + wait_ms);
+	timeout_add(&directory->retirements, &directory->node.retire_due,
+		    timeouts_now_ms() + wait_ms);
 	if (store_is_ready(directory->store)) {
 		directory_node_retire(directory);
 	}
 }
 
+static void on_retire_settled(struct timeout *settled)
+{
+	struct directory_node *node = container_of(settled, struct directory_node, retire_settled);
+
+	begin_retirement(container_of(node, struct directory, node));
+}
+
+/* A move that waits for the word of this process goes on when the registration is gone: the
+ * backends must have noticed by then that the sessions are. */
+void directory_retire(struct directory *directory, void (*retired)(void *owner), void *owner)
+{
+	struct directory_node *node = &directory->node;
+	uint64_t settled_ms = atomic_load_explicit(&directory->settled_ms, memory_order_relaxed);
+
+	if (!atomic_load(&directory->open)) {
+		retired(owner);
+		return;
+	}
+	node->retired = retired;
+	node->owner = owner;
+	if (settled_ms > timeouts_now_ms()) {
+		timeout_add(&directory->settlements, &node->retire_settled, settled_ms);
+	} else {
+		begin_retirement(directory);
+	}
+}
+
 void directory_node_start(struct directory *directory)
 {
+	timeout_list_init(&directory->settlements, directory->house.timeouts, on_retire_settled);
 	timeout_list_init(&directory->retirements, directory->house.timeouts, on_retire_due);
 }
 
@@ -303,6 +326,8 @@ void directory_node_stop(struct directory *directory)
 	store_cancel(&directory->node.question);
 	store_cancel(&directory->node.check);
 	store_cancel(&directory->node.retirement);
+	timeout_remove(&directory->node.retire_settled);
 	timeout_remove(&directory->node.retire_due);
+	timeout_list_done(&directory->settlements);
 	timeout_list_done(&directory->retirements);
 }

@@ -108,6 +108,13 @@ static void on_retired(void *owner)
 	retirements++;
 }
 
+static bool is_retired_and_all_is_answered(const void *nothing)
+{
+	(void)nothing;
+	fake_settle();
+	return retirements > 0;
+}
+
 static void test_retire(void **state)
 {
 	(void)state;
@@ -123,6 +130,28 @@ static void test_retire(void **state)
 	rig_settle();
 	assert_null(fake_get(NODE_KEY, "incarnation"));
 	assert_int_equal(retirements, 1);
+}
+
+/* A session that was cut may still be one to its backend. */
+static void test_retire_waits_for_backends(void **state)
+{
+	uint64_t left_ms;
+
+	(void)state;
+	retirements = 0;
+	rig_open(RIG_BACKENDS RIG_PATIENT);
+	rig_enter(0, "alice");
+	rig_settle();
+	left_ms = timeouts_now_ms();
+	rig_leave(0, false);
+	directory_retire(rig.directory, on_retired, &rig);
+	/* Nor does it end sooner when Redis comes back meanwhile. */
+	fake_become_blind();
+	fake_lose("gone");
+	rig_connect();
+	turns_until(rig.loop, is_retired_and_all_is_answered, NULL);
+	assert_null(fake_get(NODE_KEY, "incarnation"));
+	assert_true(timeouts_now_ms() >= left_ms + DIRECTORY_SETTLE_MS);
 }
 
 static void test_retire_leaves_what_is_not_ours(void **state)
@@ -585,6 +614,7 @@ int main(void)
 		TEST(test_word_of_another_is_not_given),
 		TEST(test_forgotten_by_mistake),
 		TEST(test_retire),
+		TEST(test_retire_waits_for_backends),
 		TEST(test_retire_leaves_what_is_not_ours),
 		TEST(test_retire_without_redis),
 		TEST(test_retire_without_patience),
