@@ -249,7 +249,8 @@ class RoutingBench(run.Bench):
             idle = self.open_idle(program)
             load = self.start_noops(program, MOVE_NOOPS, "1")
             self.await_window(load)
-            self.note_noops(MOVE_NOOPS, f"beside {self.kicked} idle sessions", self.result_of(load))
+            beside = self.result_of(load)
+            self.note_noops(MOVE_NOOPS, f"beside {self.kicked} idle sessions", beside)
             load = self.start_noops(program, MOVE_NOOPS, "1")
             self.await_window(load)
             began, redis_took = self.move_all("mail2")
@@ -269,6 +270,8 @@ class RoutingBench(run.Bench):
                   (last - began) * 1e3)
         self.note(f"{self.kicked} sessions ended at the client, since the first SET", "ms",
                   (lost["lost_last"] - began) * 1e3)
+        self.note("CPU of a session that is ended", "µs",
+                  (result["cpu"]["proxy"] - beside["cpu"]["proxy"]) / self.kicked * 1e6)
         self.note_noops(MOVE_NOOPS, f"while {self.kicked} sessions are ended", result)
 
 
