@@ -171,3 +171,4 @@ def test_the_dead_are_no_load(start_gatepost, fb1):
         assert gatepost.cpu_seconds() - cpu < 0.3
         gatepost.signal()
         assert len(ends_of(clients, 10)) >= 49
+        gatepost.wait()
