@@ -69,6 +69,11 @@ must_use bool stream_connect(struct stream *stream, struct stream_loop *shared,
 void stream_adopt(struct stream *stream, struct stream_loop *shared, int fd, struct source *source,
 		  const struct stream_events *events);
 
+/* stream_release closes the stream, but for the descriptor and its source, which are the caller's
+ * then: for stream_adopt, as a stream of wire bytes. What was not sent yet is not. -1 where it is
+ * not open. */
+int stream_release(struct stream *stream, struct source **source);
+
 /* stream_start_tls makes an open stream TLS's server. Its first bytes are `length` bytes at
  * `early`, which the owner has read already; then come those of the socket. `ready` or `failed`
  * follows, never before it returns. False when memory ran out. */
@@ -116,6 +121,9 @@ void stream_write(struct stream *stream, const void *bytes, size_t length);
 
 /* stream_is_congested tells whether something written has not left yet. */
 bool stream_is_congested(const struct stream *stream);
+
+/* stream_is_open tells whether it is connected, with TLS where that was begun. */
+bool stream_is_open(const struct stream *stream);
 
 /* stream_has_ended tells whether stream_read has reported the end, of whatever kind. */
 bool stream_has_ended(const struct stream *stream);

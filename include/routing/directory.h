@@ -78,6 +78,11 @@ const char *directory_user(const struct stay *stay);
 void directory_leave(struct stay *stay, bool settled);
 #define DIRECTORY_SETTLE_MS 500
 
+/* directory_linger ends a stay that is present, as directory_leave does, but what is left of it
+ * stays: `heir`, which is nowhere before, is told nothing more, and a move waits for it until it
+ * leaves. False, and nothing happens, where the stay is not present. */
+must_use bool directory_linger(struct stay *stay, struct stay *heir);
+
 /* directory_reassign tells that the route of a present stay, which the fleet had assigned, is of no
  * use any more (its member left, or moves its users away): it is assigned anew, unless somebody
  * has changed it meanwhile. The stay has left; `released` follows, whatever came of it: where

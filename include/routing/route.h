@@ -111,6 +111,11 @@ must_use bool route_refer(struct router *router, const struct referral *referral
  * where none is taken or asked for. */
 void route_leave(struct route_place *place, bool settled);
 
+/* route_linger gives the place back to all but moves, which wait for `heir` until directory_leave:
+ * see directory_linger. False, and nothing happens, where the place is not taken, or moves do not
+ * ask for it. */
+must_use bool route_linger(struct route_place *place, struct stay *heir);
+
 /* router_start_probes asks every backend of the configuration what it offers, soon, a few at a
  * time, and then again from time to time. router_stop_probes closes what they have open;
  * router_free stops them too. The clock, the streams and the resolver must still live then. */

@@ -73,6 +73,8 @@ struct session_set {
 	uint64_t id_next;
 	struct preauth_limits preauth_limits;
 	struct preauth_ration preauth_ration;
+	struct timeout_list farewells; /* connections to backends that have not ended yet */
+	struct timeout_list farewells_gone;
 	struct timeout_list movers; /* when to look again for sessions that drains move away */
 	struct timeout mover;
 	uint64_t leave_ms;         /* when the next session that shall leave is looked at, */
@@ -82,6 +84,7 @@ struct session_set {
 	struct log_bound refusals; /* of clients that may not come, or not in this way */
 	bool may_vouch;            /* every backend has a master user: SASL EXTERNAL is possible */
 	bool draining;
+	bool closing;
 };
 
 void session_set_init(struct session_set *set, const struct session_house *house);
@@ -92,7 +95,7 @@ extern const struct route_events session_route_events;
 /* session_set_done frees what was closed; no session may be alive. */
 void session_set_done(struct session_set *set);
 
-/* session_set_count is the number of sessions that are not closed. */
+/* session_set_count is the number of sessions that are not closed, here or at their backends. */
 unsigned session_set_count(const struct session_set *set);
 
 /* session_accept begins a session with a connected client. Owns `fd` from now on: at the limit, or

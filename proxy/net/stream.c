@@ -447,6 +447,11 @@ bool stream_is_congested(const struct stream *stream)
 	return stream->spill_length > 0;
 }
 
+bool stream_is_open(const struct stream *stream)
+{
+	return stream->phase == STREAM_OPEN;
+}
+
 bool stream_has_ended(const struct stream *stream)
 {
 	return stream->end_told;
@@ -497,6 +502,23 @@ void stream_close(struct stream *stream)
 		wire_drop(stream);
 	}
 	stream->phase = STREAM_CLOSED;
+}
+
+int stream_release(struct stream *stream, struct source **source)
+{
+	int fd = stream->watcher.fd;
+
+	if (stream->phase != STREAM_OPEN) {
+		return -1;
+	}
+	ev_io_stop(stream->shared->loop, &stream->watcher);
+	stream->watcher.fd = -1;
+	*source = stream->source;
+	stream->source = NULL;
+	stream_tls_done(stream);
+	wire_drop(stream);
+	stream->phase = STREAM_CLOSED;
+	return fd;
 }
 
 /* --- Facts ---------------------------------------------------------------------------------- */

@@ -363,6 +363,40 @@ static void note_unsettled(struct directory *directory, struct resident *residen
 	atomic_store_explicit(&directory->settled_ms, resident->settled_ms, memory_order_relaxed);
 }
 
+bool directory_linger(struct stay *stay, struct stay *heir)
+{
+	struct resident *resident = stay->resident;
+	struct directory *directory;
+	struct directory_shard *shard;
+	struct route_text *route = NULL;
+	bool present;
+
+	if (resident == NULL) {
+		return false;
+	}
+	directory = stay->desk->directory;
+	shard = directory_shard_of(directory, resident->hash);
+	invariant(heir->resident == NULL);
+	pthread_mutex_lock(&shard->lock);
+	present = stay->state == STAY_PRESENT;
+	if (present) {
+		heir->desk = stay->desk;
+		stay_link(directory, resident, heir);
+		stay_set(directory, resident, heir, STAY_LINGERING);
+		route = stay->route;
+		stay->route = NULL;
+		stay_unlink(directory, resident, stay);
+	}
+	pthread_mutex_unlock(&shard->lock);
+	route_text_unref(&directory->texts, route);
+	return present;
+}
+
+static bool is_in(const struct stay *stay)
+{
+	return stay->state == STAY_PRESENT || stay->state == STAY_LINGERING;
+}
+
 void directory_leave(struct stay *stay, bool settled)
 {
 	struct resident *resident = stay->resident;
@@ -376,7 +410,7 @@ void directory_leave(struct stay *stay, bool settled)
 	directory = stay->desk->directory;
 	shard = directory_shard_of(directory, resident->hash);
 	pthread_mutex_lock(&shard->lock);
-	if (stay->state == STAY_PRESENT && !settled) {
+	if (is_in(stay) && !settled) {
 		note_unsettled(directory, resident);
 	}
 	route = stay->route;

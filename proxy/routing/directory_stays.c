@@ -15,6 +15,7 @@ static void count_state(struct directory *directory, struct resident *resident,
 		resident->asking += (unsigned)change;
 		break;
 	case STAY_PRESENT:
+	case STAY_LINGERING:
 		resident->present += (unsigned)change;
 		atomic_fetch_add_explicit(&directory->sessions, (uint32_t)change,
 					  memory_order_relaxed);

@@ -24,6 +24,7 @@ enum stay_state {
 	STAY_NOWHERE,
 	STAY_ASKING,      /* waits for an answer */
 	STAY_PRESENT,     /* was told a route */
+	STAY_LINGERING,   /* its backend has not ended the session yet; it hears of nothing */
 	STAY_PARKED,      /* waits for the end of a hold */
 	STAY_REASSIGNING, /* waits for another route to be assigned */
 	STAY_RELEASED,    /* shall hear that it may enter again */
@@ -75,7 +76,7 @@ struct resident {
 	uint64_t settled_ms;    /* the backends have no session of those who left, from then on */
 	uint64_t asking_ms;     /* when the eldest of those who wait for an answer came */
 	uint32_t generation;    /* changes with everything that is heard of the user */
-	unsigned present;
+	unsigned present; /* or lingering */
 	unsigned asking;
 	unsigned reassigning;
 	uint8_t ask;      /* enum resident_ask */

@@ -293,6 +293,15 @@ void route_leave(struct route_place *place, bool settled)
 	place->reassigned = false;
 }
 
+bool route_linger(struct route_place *place, struct stay *heir)
+{
+	if (!directory_linger(&place->stay, heir)) {
+		return false;
+	}
+	place->taken = false;
+	return true;
+}
+
 /* --- How logins end, and who has to go ------------------------------------------------------ */
 
 static void end_canary(struct router *router, struct member *member)

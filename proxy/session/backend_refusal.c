@@ -95,6 +95,7 @@ void backend_refused(struct session *session, enum upstream_verdict verdict)
 
 	error_set(&why, "%s", upstream_reason(session->login->upstream));
 	if (verdict == UPSTREAM_REFUSED) {
+		session->login->refused = true;
 		observe(session, ROUTE_REFUSED, why.text);
 		client_login_reject(session, &refusal, why.text);
 	} else if (session->phase == SESSION_GREETING) {

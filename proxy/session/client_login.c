@@ -195,6 +195,7 @@ void client_login_begin(struct session *session)
 	believe_identity(session);
 	login->referrals = 0;
 	login->must_leave = false;
+	login->refused = false;
 	login->proxy_ttl = proxies_to_pass(login);
 	if (login->proxy_ttl > 0) {
 		client_login_ask(session);

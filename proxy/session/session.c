@@ -131,11 +131,12 @@ static void stop_login(struct login *login)
 	buffer_done(&login->backend_input);
 }
 
-/* Whether the backend has no session of this one: it was told nothing, or has said that it is over.
- */
+/* Whether the backend has no session of this one: it was told nothing, has refused it, or has said
+ * that it is over. */
 static bool is_settled(const struct session *session)
 {
-	return session->phase < SESSION_AUTHENTICATING || stream_has_ended(&session->upstream);
+	return session->phase < SESSION_AUTHENTICATING || stream_has_ended(&session->upstream) ||
+	       (session->login != NULL && session->login->refused);
 }
 
 static void return_slot(struct session *session)
@@ -150,7 +151,7 @@ static void return_slot(struct session *session)
 
 void session_vacate(struct session *session)
 {
-	bool settled = is_settled(session);
+	bool settled = is_settled(session) || farewell_begin(session);
 
 	return_slot(session);
 	stream_close(&session->upstream);
@@ -263,12 +264,10 @@ void session_close(struct session *session, enum close_reason reason)
 	}
 	log_end(session, reason);
 	set->closed[reason]++;
+	limit_give(set->house.limit); /* what is left at the backend may need the place */
 	session_drop_backend(session);
 	session_shed_login(session);
 	stream_close(&session->client);
-	limit_give(set->house.limit);
 	session_enter(session, SESSION_CLOSED, TIMEOUT_NEVER);
-	if (!ev_is_active(&set->reaper)) {
-		ev_prepare_start(set->house.shared->loop, &set->reaper);
-	}
+	session_set_reap_later(set);
 }

@@ -43,6 +43,10 @@
 #define SESSION_LEAVE_PER_MS 10
 #define SESSION_LOOK_MS      100
 
+/* A backend that has not ended a session so long after its client was gone is believed to have: a
+ * move does not wait for it any longer. */
+#define SESSION_FAREWELL_MS 60000
+
 /* Proxies that one login may pass through before it must be a loop. */
 #define SESSION_PROXY_TTL 5
 
@@ -77,6 +81,7 @@ struct login {
 	uint64_t waited_ms; /* so long it has waited for holds: no fault of the client */
 	unsigned referrals; /* that were followed */
 	bool released;      /* the hold is over: it goes on at its deadline */
+	bool refused;       /* the backend said no: it has no session */
 	bool must_leave;    /* as soon as it relays, for the reason of the session */
 
 	/* The dialogue there. */
@@ -163,6 +168,9 @@ void session_vacate(struct session *session);
 
 /* session_shed_login wipes and frees what only the login needed. */
 void session_shed_login(struct session *session);
+
+/* session_set_reap_later frees what has ended once the turn of the loop is over. */
+void session_set_reap_later(struct session_set *set);
 
 /* --- opening.c --- */
 
@@ -282,6 +290,18 @@ void backend_refused(struct session *session, enum upstream_verdict verdict);
 /* backend_lost gives up a backend that answers no more. Where it was told of the user already, it
  * may have taken the login, so no other is tried. */
 void backend_lost(struct session *session, const char *why);
+
+/* --- farewell.c --- */
+
+/* farewell_begin is told that a session leaves a backend that may still have it. True when the
+ * connection, and its place in the directory, go on without the session until the backend ends;
+ * false where nobody would wait for that, or that cannot be. */
+bool farewell_begin(struct session *session);
+timeout_callback_t farewell_expired;
+
+/* farewells_close ends all of a set now, farewells_reap frees what has ended. */
+void farewells_close(struct session_set *set);
+void farewells_reap(struct session_set *set);
 
 /* --- relay.c --- */
 

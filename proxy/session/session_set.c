@@ -63,6 +63,8 @@ void session_set_init(struct session_set *set, const struct session_house *house
 	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
 		timeout_list_init(&set->phases[i], house->timeouts, on_deadline);
 	}
+	timeout_list_init(&set->farewells, house->timeouts, farewell_expired);
+	timeout_list_init(&set->farewells_gone, house->timeouts, farewell_expired);
 	timeout_list_init(&set->movers, house->timeouts, departure_look);
 	ev_prepare_init(&set->reaper, on_turn_over);
 	set->reaper.data = set;
@@ -79,6 +81,7 @@ static void reap(struct session_set *set)
 		free(session->user);
 		free(session);
 	}
+	farewells_reap(set);
 	ev_prepare_stop(set->house.shared->loop, &set->reaper);
 }
 
@@ -89,9 +92,16 @@ static void on_turn_over(struct ev_loop *loop, struct ev_prepare *reaper, int ev
 	reap(reaper->data);
 }
 
+void session_set_reap_later(struct session_set *set)
+{
+	if (!ev_is_active(&set->reaper)) {
+		ev_prepare_start(set->house.shared->loop, &set->reaper);
+	}
+}
+
 unsigned session_set_count(const struct session_set *set)
 {
-	unsigned count = 0;
+	unsigned count = set->farewells.count;
 
 	for (size_t i = 0; i < SESSION_CLOSED; i++) {
 		count += set->phases[i].count;
@@ -105,6 +115,8 @@ void session_set_done(struct session_set *set)
 	reap(set);
 	timeout_remove(&set->mover);
 	timeout_list_done(&set->movers);
+	timeout_list_done(&set->farewells);
+	timeout_list_done(&set->farewells_gone);
 	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
 		timeout_list_done(&set->phases[i]);
 	}
@@ -167,6 +179,8 @@ void session_set_finish(struct session_set *set)
 
 void session_set_close(struct session_set *set)
 {
+	set->closing = true;
+	farewells_close(set);
 	for (unsigned phase = 0; phase < SESSION_CLOSED; phase++) {
 		visit_phase(set, (enum session_phase)phase, close_drained);
 	}

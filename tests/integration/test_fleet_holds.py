@@ -4,6 +4,7 @@ nobody else notices."""
 
 import base64
 import contextlib
+import threading
 import time
 
 import pytest
@@ -255,3 +256,120 @@ def test_max_parked(fleet):
         for client in waiting:
             assert finish(client).startswith(b"l OK")
         assert finish(one_more, "m").startswith(b"m OK")
+
+
+# --- Logins under way ---
+
+
+@pytest.fixture
+def scripted(backends, account):
+    """FB1, whose manners the test may change."""
+    yield backends["FB1"]
+    backends["FB1"].reset()
+    backends["FB1"].account = account
+
+
+def before_greeting(event):
+    """A backend that is slow to greet."""
+    def script(connection):
+        event.wait(10)
+        if connection.serve_until_login():
+            connection.backend.session(connection)
+    return script
+
+
+def test_login_that_waits_for_the_greeting(fleet, account, scripted, user):
+    """Nothing was said of the user yet: it is on hold like all others."""
+    event = threading.Event()
+    scripted.script = before_greeting(event)
+    with fleet["a"].connect(tls=False) as client:
+        client.send(LOGINS["LOGIN"](user))
+        scripted.wait_for_connection()
+        fleet.hold(user)
+        fleet.wait_for_confirmations(user, "a", "b")
+        wait_for_line(client)
+        event.set()
+        fleet.route(user, "FB2")
+        fleet.release(user)
+        assert finish(client).startswith(b"l OK")
+        assert fleet.home(client) == "FB2"
+    assert {name for _, name in account.begins[user]} == {"FB2"}
+
+
+class SlowAccount:
+    """In front of an account: a login takes until the event before the backend accepts it."""
+
+    def __init__(self, account):
+        self.account, self.event, self.asked = account, threading.Event(), threading.Event()
+
+    def begin(self, connection, user, backend):
+        self.asked.set()
+        self.event.wait(20)
+        self.account.begin(connection, user, backend)
+
+    def end(self, connection):
+        self.account.end(connection)
+
+
+@pytest.fixture
+def slow(scripted, account):
+    scripted.account = SlowAccount(account)
+    yield scripted.account
+    scripted.account.event.set()
+
+
+def test_login_under_way_is_waited_for(fleet, slow, user):
+    """The backend knows of it already: it gets its OK, and is ended before the hold is confirmed."""
+    with fleet["a"].connect(tls=False) as client:
+        client.send(LOGINS["LOGIN"](user))
+        assert slow.asked.wait(5)
+        fleet.hold(user)
+        fleet.wait_for_confirmations(user, "b")
+        time.sleep(1)
+        assert fleet.confirmations(user) == {"b": "e1"}
+        slow.event.set()
+        assert finish(client).startswith(b"l OK")
+        assert client.read_to_end() == (b"", FIN)
+    fleet.wait_for_confirmations(user, "a", "b")
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_client_that_leaves_a_login_under_way(fleet, account, slow, user, how):
+    """The backend may still accept it, much later; until it has ended it is somebody's session."""
+    with fleet["a"].connect(tls=False) as client:
+        client.send(LOGINS["LOGIN"](user))
+        assert slow.asked.wait(5)
+        getattr(client, how)()
+    fleet.hold(user)
+    fleet.wait_for_confirmations(user, "b")
+    time.sleep(1.5)
+    assert fleet.confirmations(user) == {"b": "e1"}
+    slow.event.set()
+    fleet.wait_for_confirmations(user, "a", "b")
+    wait_until(lambda: account.ends[user], what="end of the session")
+    assert account.on("FB1", user) == 0
+
+
+def keep_until(event):
+    """A backend that has still something to do when the proxy has ended its side."""
+    def session(connection):
+        connection.read_to_end()
+        event.wait(20)
+    return session
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_client_that_leaves_a_backend_at_work(fleet, account, scripted, user, how):
+    """As a copy of many messages, which goes on when the client is gone."""
+    event = threading.Event()
+    scripted.session = keep_until(event)
+    with fleet["a"].connect(tls=False) as client:
+        client.login(user)
+        getattr(client, how)()
+    fleet.hold(user)
+    fleet.wait_for_confirmations(user, "b")
+    time.sleep(1.5)
+    assert fleet.confirmations(user) == {"b": "e1"} and account.on("FB1", user) == 1
+    event.set()
+    fleet.wait_for_confirmations(user, "a", "b")
+    assert account.on("FB1", user) == 0
