@@ -122,8 +122,8 @@ void stream_write(struct stream *stream, const void *bytes, size_t length);
 /* stream_is_congested tells whether something written has not left yet. */
 bool stream_is_congested(const struct stream *stream);
 
-/* stream_is_open tells whether it is connected, with TLS where that was begun. */
-bool stream_is_open(const struct stream *stream);
+/* stream_is_connected tells whether it is connected, with TLS where that was begun. */
+bool stream_is_connected(const struct stream *stream);
 
 /* stream_has_ended tells whether stream_read has reported the end, of whatever kind. */
 bool stream_has_ended(const struct stream *stream);

@@ -447,7 +447,7 @@ bool stream_is_congested(const struct stream *stream)
 	return stream->spill_length > 0;
 }
 
-bool stream_is_open(const struct stream *stream)
+bool stream_is_connected(const struct stream *stream)
 {
 	return stream->phase == STREAM_OPEN;
 }

@@ -170,6 +170,66 @@ static void test_unsettled_leave_before_the_hold(void **state)
 	assert_true(timeouts_now_ms() >= left_ms + DIRECTORY_SETTLE_MS);
 }
 
+/* What is left of a session hears of nothing, and is waited for; then as after any other. */
+static void test_who_lingers_is_waited_for(void **state)
+{
+	struct stay heir = {0};
+
+	(void)state;
+	open_with_route();
+	rig_enter(0, "alice");
+	rig_settle();
+	assert_heard(0, "mail1;");
+	assert_true(directory_linger(&rig.guests[0].stay, &heir));
+	assert_null(rig.guests[0].stay.resident);
+	assert_false(directory_linger(&rig.guests[0].stay, &heir));
+	fake_set(ROUTE, "mail2");
+	rig_settle();
+	fake_set(HOLD, "e1");
+	rig_settle();
+	assert_heard(0, "");
+	assert_null(confirmed("alice"));
+	directory_leave(&heir, true);
+	rig_settle();
+	assert_string_equal(confirmed("alice"), "e1");
+}
+
+static void test_who_lingered_without_an_end(void **state)
+{
+	struct stay heir = {0};
+	uint64_t left_ms;
+
+	(void)state;
+	open_with_route();
+	rig_enter(0, "alice");
+	rig_settle();
+	assert_true(directory_linger(&rig.guests[0].stay, &heir));
+	fake_set(HOLD, "e1");
+	rig_settle();
+	left_ms = timeouts_now_ms();
+	directory_leave(&heir, false);
+	rig_settle();
+	assert_null(confirmed("alice"));
+	await_confirmation("e1");
+	assert_true(timeouts_now_ms() >= left_ms + DIRECTORY_SETTLE_MS);
+}
+
+static void test_only_who_is_present_lingers(void **state)
+{
+	struct stay heir = {0};
+
+	(void)state;
+	open_with_route();
+	fake_set(HOLD, "e1");
+	rig_settle();
+	rig_enter(0, "alice");
+	rig_settle();
+	assert_heard(0, "parked;");
+	assert_false(directory_linger(&rig.guests[0].stay, &heir));
+	assert_null(heir.resident);
+	assert_non_null(rig.guests[0].stay.resident);
+}
+
 /* Told a route, which lies in the inbox: that is present. */
 static void test_present_from_the_answer_on(void **state)
 {
@@ -572,6 +632,9 @@ int main(void)
 		TEST(test_hold_while_present),
 		TEST(test_unsettled_leave_waits),
 		TEST(test_unsettled_leave_before_the_hold),
+		TEST(test_who_lingers_is_waited_for),
+		TEST(test_who_lingered_without_an_end),
+		TEST(test_only_who_is_present_lingers),
 		TEST(test_present_from_the_answer_on),
 		TEST(test_renewal),
 		TEST(test_another_hold),

@@ -640,6 +640,36 @@ static void test_closing_failed_other(void **state)
 	close_line(&lines[1]);
 }
 
+/* --- Releasing ------------------------------------------------------------------------------ */
+
+/* The descriptor goes on as another stream. */
+static void test_release(void **state)
+{
+	struct line line = {0};
+	struct stream_owner heir = {0};
+	struct source *source = NULL;
+	int fd;
+
+	open_line(&line, *state, false);
+	stream_write(&line.owner.stream, "before", 6);
+	fd = stream_release(&line.owner.stream, &source);
+	assert_true(fd >= 0);
+	assert_null(source);
+	assert_false(stream_is_connected(&line.owner.stream));
+	assert_int_equal(stream_release(&line.owner.stream, &source), -1);
+	stream_owner_accept(&heir, line.world, fd, NULL);
+	assert_true(stream_is_connected(&heir.stream));
+	say(&line, "hello", 5);
+	stream_world_until_received(line.world, &heir.received, 5);
+	assert_int_equal(line.owner.received.length, 0);
+	stream_shutdown(&heir.stream, STREAM_ENDING_CUT);
+	stream_world_until(line.world, heard_end, &line);
+	assert_int_equal(line.heard.length, 6);
+	assert_true(line.fin);
+	stream_owner_done(&heir);
+	close_line(&line);
+}
+
 static void test_closed_is_quiet(void **state)
 {
 	struct stream_world *world = *state;
@@ -684,6 +714,7 @@ int main(void)
 		TEST(test_reconnecting_in_readable),
 		TEST(test_closing_each_other),
 		TEST(test_closing_failed_other),
+		TEST(test_release),
 		TEST(test_closed_is_quiet),
 	};
 
