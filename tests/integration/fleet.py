@@ -79,7 +79,6 @@ class Fleet:
         self.redis = RedisProcess(redis_options or PLAIN)
         self.client = RedisClient(self.redis.port)
         self.proxies = {}
-        self.ended = []
         for index in range(count):
             self.start("abcdef"[index])
         self.wait_for_nodes(*self.proxies)
@@ -104,13 +103,21 @@ class Fleet:
         self.proxies.pop(node).kill()
 
     def stop(self):
-        """All gateposts as an operator would, then Redis."""
+        """All gateposts as an operator would, at the same time, then Redis."""
         faults = []
-        for gatepost in self.proxies.values():
+
+        def end(gatepost):
             try:
                 gatepost.stop()
             except Exception as fault:  # the others must end too
                 faults.append(str(fault))
+
+        threads = [threading.Thread(target=end, args=(gatepost,))
+                   for gatepost in self.proxies.values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         self.client.close()
         self.redis.remove()
         assert not faults, "\n".join(faults)
