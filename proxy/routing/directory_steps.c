@@ -248,35 +248,44 @@ void directory_on_due(struct timeout *due)
 
 /* --- All who are here ------------------------------------------------------------------------- */
 
-static void mark_all(struct directory *directory, struct directory_shard *shard)
+static void mark(struct directory *directory, struct resident *resident)
 {
-	struct resident *resident;
+	bool waits = resident->asking > 0 || resident->hold != NULL;
 
-	DL_FOREACH2(shard->residents.list, resident, next)
-	{
-		bool waits = resident->asking > 0 || resident->hold != NULL;
-
-		if (resident->stays == NULL && resident->hold == NULL) {
-			continue;
-		}
-		if (waits || resident->ask == RESIDENT_KNOWN) {
-			resident->ask = waits ? RESIDENT_ASK_NOW : RESIDENT_ASK_IN_TURN;
-		}
-		resident->with_keeper = true;
-		if (resident->activity == RESIDENT_IDLE) {
-			enqueue(directory, resident);
-		}
+	if (waits || resident->ask == RESIDENT_KNOWN) {
+		resident->ask = waits ? RESIDENT_ASK_NOW : RESIDENT_ASK_IN_TURN;
+	}
+	resident->with_keeper = true;
+	if (resident->activity == RESIDENT_IDLE) {
+		enqueue(directory, resident);
 	}
 }
 
-static void sweep(struct directory *directory)
+typedef bool resident_test_t(const struct resident *resident);
+
+static bool is_here_or_on_hold(const struct resident *resident)
 {
-	directory->sweeps = false;
+	return resident->stays != NULL || resident->hold != NULL;
+}
+
+static bool is_on_hold(const struct resident *resident)
+{
+	return resident->hold != NULL;
+}
+
+static void mark_all(struct directory *directory, resident_test_t *is_meant)
+{
 	for (size_t i = 0; i < DIRECTORY_SHARDS; i++) {
 		struct directory_shard *shard = &directory->shards[i];
+		struct resident *resident;
 
 		pthread_mutex_lock(&shard->lock);
-		mark_all(directory, shard);
+		DL_FOREACH2(shard->residents.list, resident, next)
+		{
+			if (is_meant(resident)) {
+				mark(directory, resident);
+			}
+		}
 		pthread_mutex_unlock(&shard->lock);
 	}
 }
@@ -295,7 +304,8 @@ void directory_on_round(struct timeout *round)
 	struct directory *directory = container_of(round, struct directory, round);
 
 	if (directory->sweeps) {
-		sweep(directory);
+		directory->sweeps = false;
+		mark_all(directory, is_here_or_on_hold);
 	}
 	directory_pump(directory);
 	for (size_t i = 0;
@@ -315,10 +325,12 @@ void directory_note_gap(struct directory *directory, bool all)
 	}
 }
 
+/* Nobody has remembered whose hold could not be confirmed meanwhile. */
 void directory_resume(struct directory *directory)
 {
 	directory->registered = true;
 	atomic_store(&directory->reachable, true);
+	mark_all(directory, is_on_hold);
 	directory_arm_round(directory);
 	directory_pump(directory);
 	directory_drains_ask_all(directory);

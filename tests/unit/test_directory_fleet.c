@@ -90,6 +90,36 @@ static void test_word_of_another_is_not_given(void **state)
 	assert_int_equal(count_logged("another process has taken the name"), 1);
 }
 
+static bool is_confirmed_by(const void *name)
+{
+	fake_settle();
+	return fake_get("gatepost:move:alice", name) != NULL;
+}
+
+/* The last session of a user on hold goes while this proxy has no name. */
+static void test_leaves_between_two_names(void **state)
+{
+	char name[64];
+
+	(void)state;
+	rig_open(RIG_BACKENDS RIG_PATIENT);
+	snprintf(name, sizeof(name), "p1~%s", fake_get(NODE_KEY, "incarnation"));
+	rig_enter(0, "alice");
+	rig_settle();
+	fake_set("gatepost:hold:alice", "e1");
+	rig_settle();
+	assert_heard(0, "unknown;held;");
+	fake_put(NODE_KEY, "incarnation", "0123456789abcdef");
+	while (rig.directory->registered) {
+		assert_true(fake_answer() || fake_tell());
+	}
+	rig_leave(0, true);
+	rig_turn();
+	rig_settle();
+	assert_true(rig.directory->registered);
+	turns_until(rig.loop, is_confirmed_by, name);
+}
+
 static void test_forgotten_by_mistake(void **state)
 {
 	(void)state;
@@ -612,6 +642,7 @@ int main(void)
 		TEST(test_old_registration_is_taken),
 		TEST(test_name_is_taken_by_another),
 		TEST(test_word_of_another_is_not_given),
+		TEST(test_leaves_between_two_names),
 		TEST(test_forgotten_by_mistake),
 		TEST(test_retire),
 		TEST(test_retire_waits_for_backends),
