@@ -140,7 +140,7 @@ def test_one_after_the_other(start_gatepost):
 
 
 def test_one_that_is_known_to_be_down_is_not_tried(start_gatepost, ill_user):
-    """Whoever is placed there goes to the next at once; by name it is no answer but one, at once."""
+    """Whoever is placed there goes to the next at once; by name there is one answer, at once."""
     with backends_named("ill", "well") as backends:
         backends["ill"].greeting = None
         gatepost = start_gatepost(addresses_of(backends), {"pinned": "ill"},

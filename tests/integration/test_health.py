@@ -109,7 +109,8 @@ def test_what_a_check_finds(start_gatepost, certificates, fb1, check, ailment, f
 def test_a_black_hole_is_found(start_gatepost, fb1):
     """One that takes no connection at all; the others are checked meanwhile."""
     with black_hole() as address:
-        gatepost = start_gatepost({"FB1": fb1.address, "hole": address}, {"u1": "FB1", "u2": "hole"},
+        gatepost = start_gatepost({"FB1": fb1.address, "hole": address},
+                                  {"u1": "FB1", "u2": "hole"},
                                   health={**OFTEN, "check": "connect"})
         wait_until(lambda: downs(gatepost) == ["hole"], what="down")
         assert_at_once(gatepost, "u2")

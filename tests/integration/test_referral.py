@@ -154,11 +154,12 @@ def test_to_a_backend_of_the_pool_as_that_wants_it(start_gatepost, certificates,
 
 
 @pytest.mark.parametrize("url", [
-    "imap://", "imap://:143/", "http://127.0.0.1/", "imap://127.0.0.1:0/", "imap://127.0.0.1:99999/",
-    "imap://127.0.0.1:{port}/INBOX", "imap://127.0.0.1:{port}/;UID=1", "//127.0.0.1:{port}/",
-    "imap://x%0d%0ay@127.0.0.1:{port}/", "imap://x%00@127.0.0.1:{port}/", "imap://@127.0.0.1:{port}/",
-    "imap://" + "u" * 300 + "@127.0.0.1:{port}/", "imap://127.0.0.1:{port}" + "/" * 600, "", "x"])
-def test_urls_that_are_none(start_shared_gatepost, servers, shared, url):
+    "imap://", "imap://:143/", "http://127.0.0.1/", "imap://127.0.0.1:0/",
+    "imap://127.0.0.1:99999/", "imap://127.0.0.1:{port}/INBOX", "imap://127.0.0.1:{port}/;UID=1",
+    "//127.0.0.1:{port}/", "imap://x%0d%0ay@127.0.0.1:{port}/", "imap://x%00@127.0.0.1:{port}/",
+    "imap://@127.0.0.1:{port}/", "imap://" + "u" * 300 + "@127.0.0.1:{port}/",
+    "imap://127.0.0.1:{port}" + "/" * 600, "", "x"])
+def test_urls_that_are_none(servers, shared, url):
     """Whatever else it says: no login, and a usable connection."""
     url = url.replace("{port}", str(servers["B"].port))
     servers["A"].accept = f"$ NO [REFERRAL {url}] gone\r\n".encode()

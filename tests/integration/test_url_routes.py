@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes that name a server by its URL: which hosts they may name (routing.url_hosts), and those that
-lead back to the proxy (C98)."""
+"""Routes that name a server by its URL: which hosts they may name (routing.url_hosts), and those
+that lead back to the proxy (C98)."""
 
 import time
 
