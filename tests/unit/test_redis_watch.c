@@ -362,7 +362,7 @@ static void test_refused_for_long(void **state)
 	/* After 25, 50, 100, 200 and 400 ms at the least. */
 	assert_true(accepted <= 8);
 	assert_int_equal(count_logged("\n"), 1);
-	assert_int_equal(count_logged("it is noticed when cache_ttl is over"), 1);
+	assert_int_equal(count_logged("every login asks, and sessions do not hear of it"), 1);
 	assert_int_equal(count_logged("CLIENT TRACKING: ERR Unknown subcommand"), 1);
 	world->tracking = "+OK\r\n";
 	world->subscribing = SUBSCRIBED;
