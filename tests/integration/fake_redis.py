@@ -115,9 +115,12 @@ class FakeRedis:
         self._announce(self._asked.copy())
 
     def reset(self):
-        """The usual answers, nothing that anybody remembers, and no record of commands."""
+        """The usual answers, nothing but routes, nothing that anybody remembers, and no record of
+        commands."""
         self.flaps = False
         self.handler = None
+        self.values = {key: value for key, value in self.values.items()
+                       if not key.encode(errors="surrogateescape").startswith(NO_ROUTES)}
         if self._peers:
             self.settle()
         self.commands = []
@@ -144,6 +147,7 @@ class FakeRedis:
             if self.flaps:
                 sock.close()
                 continue
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = Peer(sock, self.connection_count)
             self._peers.append(peer)
             threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
@@ -260,6 +264,12 @@ class FakeRedis:
             if peer.subscribed:
                 peer.tell(None)
 
+    def say(self, data):
+        """Bytes that nobody asked for, to whoever listens."""
+        for peer in list(self._peers):
+            if peer.subscribed:
+                peer.send(data)
+
     # --- what a test looks at, and does ---
 
     def lookups(self):
@@ -274,10 +284,15 @@ class FakeRedis:
             except OSError:
                 pass
 
-    def close(self):
+    def stop(self):
+        """No connection is left, and none is accepted."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.drop_connections()
+
+    def close(self):
+        if self._listener.fileno() >= 0:
+            self.stop()
 
 
 def read_command(stream):

@@ -63,6 +63,8 @@ NONSENSE = {
     "bare host and port": bulk("host:99999"),
     "bare IPv6": bulk("[::1]:143"),
     "megabyte": bulk("x" * 1_000_000),
+    "two megabytes": bulk("x" * 2_000_000),
+    "array of 100,000": b"*100000\r\n" + b":1\r\n" * 100_000,
     "line break": bulk("a\r\nb:143"),
     "line break in URL": bulk("imap://127.0.0.1\r\n:143"),
     "empty": bulk(""),
