@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small mover: the operator's half of a strict move, as docs/routing.md tells it. It may die at
+"""A small mover: the operator's half of a strict move, as docs/moves.md tells it. It may die at
 any step, be slow, or fall asleep over it; several may be at work at once."""
 
 import secrets
