@@ -3,6 +3,7 @@
 master with a replica under three sentinels, and a cluster of masters."""
 
 import functools
+import pathlib
 import re
 import shutil
 import subprocess
@@ -111,14 +112,20 @@ class RedisProcess:
 PLAIN = ["save \"\"", "appendonly no"]
 
 
+def documented_rights():
+    """What a user of Redis needs, as operators are told."""
+    text = (pathlib.Path(__file__).resolve().parents[2] / "docs/redis.md").read_text()
+    rules = re.search(r"^ACL SETUSER gatepost on >password (.*?)^```", text, re.M | re.S).group(1)
+    return " ".join(rule for rule in rules.split()
+                    if version() >= (6, 2) or not (rule == "resetchannels" or rule[0] == "&"))
+
+
 class RedisStandalone(RedisProcess):
     """One server with a password for everybody, and a user of its own for gatepost, who may do
-    what gatepost needs and no more."""
+    what docs/redis.md says and no more."""
 
     def __init__(self, tls=None):
-        channels = "&*" if version() >= (6, 2) else ""
-        rules = (f"~gatepost:* {channels} +@read +@write -@dangerous +@scripting +@connection "
-                 "+role +subscribe")
+        rules = documented_rights()
         super().__init__([*PLAIN, f"user {USER} on >{USER_PASSWORD} {rules}"], tls=tls,
                          password=PASSWORD)
 

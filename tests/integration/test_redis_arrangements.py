@@ -108,11 +108,27 @@ def test_password(made, start):
 
 
 def test_acl_user(made, start):
-    """Who may read and write the keys of gatepost, and not much else."""
+    """Who may do what the document says can look up, hear of changes, be registered and confirm."""
     server = made(RedisStandalone)
     proxy = start(server.url_of_user)
     check_routes_and_changes(proxy, server)
-    assert "NOPERM" not in proxy.log()
+    server.command("SET", "gatepost:hold:u1", "e1", "EX", "60")
+    wait_until(lambda: "e1" in server.command("HVALS", "gatepost:move:u1"), what="confirmation")
+    assert server.command("ACL", "LOG") == "" and "NOPERM" not in proxy.log()
+
+
+def test_acl_user_who_assigns(made, start_gatepost, fb1, fb2):
+    """And write routes, also in the place of others."""
+    server = made(RedisStandalone)
+    proxy = start_gatepost({"FB1": fb1.address, "FB2": fb2.address},
+                           redis={"url": server.url_of_user}, routing={"unknown": "assign"})
+    home = place(proxy, "u1")
+    assert server.command("GET", "gatepost:route:u1") == f"{home}?assigned"
+    server.command("SET", f"gatepost:drain:{home}", "kick")
+    other = {"FB1": "FB2", "FB2": "FB1"}[home]
+    wait_for_place(proxy, "u1", other)
+    assert server.command("GET", "gatepost:route:u1") == f"{other}?assigned"
+    assert server.command("ACL", "LOG") == ""
 
 
 def test_wrong_password(made, start):
