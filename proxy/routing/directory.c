@@ -280,6 +280,7 @@ static void wait_for_release(struct directory *directory, struct stay *stay,
 {
 	if (stay_park(directory, stay->resident, stay)) {
 		delivery->told = TOLD_PARKED;
+		resident_tell_keeper(directory, stay->resident);
 	} else {
 		stay_unlink(directory, stay->resident, stay);
 		refuse(directory, delivery, WHY_PARKED);

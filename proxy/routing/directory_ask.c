@@ -110,6 +110,7 @@ static void apply_hold(struct directory *directory, struct directory_shard *shar
 	free(resident->hold);
 	resident->hold = resident->heard_text;
 	resident->heard_text = NULL;
+	resident->held_ms = timeouts_now_ms();
 	resident->confirms = resident->heard == RESIDENT_HEARD_HOLD;
 	route_cache_drop(&shard->cache, resident->user);
 	DL_FOREACH2(resident->stays, stay, next)

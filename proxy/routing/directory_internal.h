@@ -44,6 +44,10 @@ struct directory_drains;
 #define DIRECTORY_SOON_MS  50
 #define DIRECTORY_LATER_MS 1000
 
+/* While somebody of a user on hold is here, the hold is read so often: Redis tells that a key has
+ * expired when it comes across it, which may take hours where many others have a time to live. */
+#define DIRECTORY_LOOK_MS 3000
+
 /* Times that a user is assigned a route and none is found then, before that is an error. */
 #define DIRECTORY_TRIES_MAX 3
 
@@ -83,6 +87,7 @@ enum directory_due {
 	DIRECTORY_DUE_SOON,    /* asking again */
 	DIRECTORY_DUE_LATER,   /* the same */
 	DIRECTORY_DUE_SETTLED, /* no backend has a session any more */
+	DIRECTORY_DUE_LOOK,    /* whether the hold is over */
 	DIRECTORY_DUES,
 };
 

@@ -114,6 +114,21 @@ static void look_after_waiting(struct directory *directory, struct directory_sha
 	}
 }
 
+/* Its end may not have been told. */
+static void look_after_hold(struct resident *resident, struct waking *waking)
+{
+	uint64_t look_ms = resident->held_ms + DIRECTORY_LOOK_MS;
+
+	if (resident->hold == NULL || resident->stays == NULL || resident->ask != RESIDENT_KNOWN) {
+		return;
+	}
+	if (look_ms <= timeouts_now_ms()) {
+		resident->ask = RESIDENT_ASK_NOW;
+	} else {
+		wake_at(waking, look_ms, DIRECTORY_DUE_LOOK);
+	}
+}
+
 static bool may_confirm(const struct directory *directory, const struct resident *resident)
 {
 	return resident->hold != NULL && resident->confirms && resident->present == 0 &&
@@ -202,6 +217,7 @@ static enum step consider(struct directory *directory, struct directory_shard *s
 	timeout_remove(&resident->due);
 	forget_needless(resident);
 	look_after_waiting(directory, shard, resident, &waking);
+	look_after_hold(resident, &waking);
 	step = choose_step(directory, resident, &waking);
 	if (resident->settled_ms != 0 && resident->present == 0) {
 		wake_at(&waking, resident->settled_ms, DIRECTORY_DUE_SETTLED);

@@ -74,9 +74,10 @@ struct resident {
 	struct inbox_item item; /* to the keeper */
 	char *hold;             /* the epoch, NULL where no hold is known */
 	uint64_t settled_ms;    /* the backends have no session of those who left, from then on */
+	uint64_t held_ms;       /* when the hold was last read */
 	uint64_t asking_ms;     /* when the eldest of those who wait for an answer came */
 	uint32_t generation;    /* changes with everything that is heard of the user */
-	unsigned present; /* or lingering */
+	unsigned present;       /* or lingering */
 	unsigned asking;
 	unsigned reassigning;
 	uint8_t ask;      /* enum resident_ask */

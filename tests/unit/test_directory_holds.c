@@ -252,6 +252,23 @@ static void test_present_from_the_answer_on(void **state)
 /* --- Renewals, other holds, ends
  * ------------------------------------------------------------------ */
 
+/* Redis has not come across the key that has expired, so that nobody was told. */
+static void test_end_that_is_not_told(void **state)
+{
+	(void)state;
+	open_with_route();
+	fake_set(HOLD, "e1");
+	rig_settle();
+	rig_enter(0, "alice");
+	assert_heard(0, "parked;");
+	fake_delete(HOLD);
+	fake_forget_news();
+	rig_settle();
+	assert_heard(0, "");
+	rig_await_answers(0);
+	assert_heard(0, "released;");
+}
+
 static void test_renewal(void **state)
 {
 	(void)state;
@@ -636,6 +653,7 @@ int main(void)
 		TEST(test_who_lingered_without_an_end),
 		TEST(test_only_who_is_present_lingers),
 		TEST(test_present_from_the_answer_on),
+		TEST(test_end_that_is_not_told),
 		TEST(test_renewal),
 		TEST(test_another_hold),
 		TEST(test_hold_ends_before_the_confirmation),
