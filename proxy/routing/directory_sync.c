@@ -7,6 +7,7 @@
 #include <utlist.h>
 
 #include "base/text.h"
+#include "core/config_user.h"
 #include "core/log.h"
 #include "directory_internal.h"
 #include "net/stream_loop.h"
@@ -124,13 +125,32 @@ static void hear_of(struct directory *directory, const char *user, bool about_ho
 	}
 }
 
+/* Where the file says where a user lives, nobody of the user comes to the directory: they may be
+ * here all the same, so a move has to wait, and an operator to hear why. */
+static bool is_of_file(struct directory *directory, const char *user)
+{
+	uint64_t held_back;
+
+	if (config_find_user(directory->config, user) == directory->config->backend_count) {
+		return false;
+	}
+	if (log_bound_admits(&directory->hold_lines, timeouts_now_ms(), &held_back)) {
+		log_warn("a hold is not confirmed: the user is one of [routing.users]",
+			 log_text("user", user), log_number("held_back", (int64_t)held_back));
+	}
+	return true;
+}
+
 static void hear_of_hold(struct directory *directory, const char *user, size_t length)
 {
 	char name[CONFIG_USER_MAX + 1];
 
-	if (length > 0 && length <= CONFIG_USER_MAX && !text_has_control(user, length)) {
-		memcpy(name, user, length);
-		name[length] = '\0';
+	if (length == 0 || length > CONFIG_USER_MAX || text_has_control(user, length)) {
+		return;
+	}
+	memcpy(name, user, length);
+	name[length] = '\0';
+	if (!is_of_file(directory, name)) {
 		hear_of(directory, name, true);
 	}
 }

@@ -48,6 +48,19 @@ static void test_move_of_nobody(void **state)
 	assert_heard(0, "mail2;");
 }
 
+/* The file says where bob lives, so he may be here, and the directory does not know. */
+static void test_hold_of_a_user_of_the_file(void **state)
+{
+	(void)state;
+	rig_open("[routing.users]\nbob = \"mail1\"\n" RIG_BACKENDS RIG_PATIENT);
+	fake_set("gatepost:hold:bob", "e1");
+	rig_settle();
+	assert_null(confirmed("bob"));
+	fake_set(HOLD, "e1");
+	rig_settle();
+	assert_string_equal(confirmed("alice"), "e1");
+}
+
 /* What was cached before the hold is not told after it. */
 static void test_fresh_read_after_the_hold(void **state)
 {
@@ -643,6 +656,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_move_of_nobody),
+		TEST(test_hold_of_a_user_of_the_file),
 		TEST(test_fresh_read_after_the_hold),
 		TEST(test_hold_while_asking),
 		TEST(test_hold_that_nobody_saw),
