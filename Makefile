@@ -168,6 +168,7 @@ $(BUILD)/unit/test_table: LDFLAGS += -Wl,--wrap=calloc
 $(BUILD)/unit/test_route_cache: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc
 
 # It has a clock of its own.
+$(BUILD)/unit/test_resolver: LDFLAGS += -Wl,--wrap=timeouts_now_ms
 $(BUILD)/unit/test_member: LDFLAGS += -Wl,--wrap=timeouts_now_ms
 
 $(BUILD)/replay/%: $(BUILD)/tests/fuzz/%.c.o $(BUILD)/tests/fuzz/replay_main.c.o $(ROOMS)

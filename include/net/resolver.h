@@ -3,6 +3,13 @@
  * Host names to addresses without blocking, by c-ares. One per worker. Answers are kept for as
  * long as their TTL says (RESOLVER_TTL_MIN to RESOLVER_TTL_MAX seconds), and questions for a name
  * that is already being asked share its answer.
+ *
+ * That DNS does not answer is no reason to lose what was known (RFC 8767). When the TTL of
+ * addresses is over and asking again fails (silence, SERVFAIL, REFUSED, malformed answers), they
+ * serve on for at most RESOLVER_STALE_MAX seconds behind their TTL. The first askers wait for
+ * RESOLVER_PATIENCE_MS at most; while it fails, all others are answered at once, and the name is
+ * asked for again, if at all, RESOLVER_TTL_NEGATIVE after each failure. That a name does not exist,
+ * or has no address, is an answer: what was known is forgotten.
  */
 #ifndef GATEPOST_NET_RESOLVER_H
 #define GATEPOST_NET_RESOLVER_H
@@ -16,6 +23,8 @@
 #define RESOLVER_TTL_MIN       1
 #define RESOLVER_TTL_MAX       300
 #define RESOLVER_TTL_NEGATIVE  1    /* seconds that a failure is remembered */
+#define RESOLVER_STALE_MAX     3600 /* seconds, behind the TTL */
+#define RESOLVER_PATIENCE_MS   1800 /* that an answer is waited for where there is a stale one */
 #define RESOLVER_ADDRESSES_MAX 16   /* of one name; more are ignored */
 #define RESOLVER_NAMES_MAX     1024 /* remembered or being asked; the oldest goes first */
 
