@@ -22,7 +22,7 @@
 #define FAKE_STAYS_MAX 2000
 #define FAKE_USERS_MAX 8
 
-enum fake_state { FAKE_ASKING, FAKE_PRESENT, FAKE_PARKED, FAKE_REASSIGNING };
+enum fake_state { FAKE_ASKING, FAKE_PRESENT, FAKE_PARKED, FAKE_REASSIGNING, FAKE_LINGERING };
 
 /* struct resident is one stay, and who that is. */
 struct resident {
@@ -47,7 +47,7 @@ struct directory {
 	struct resident stays[FAKE_STAYS_MAX];
 	struct fake_user users[FAKE_USERS_MAX];
 	unsigned long entered;
-	unsigned settled; /* of those that left while they were present */
+	unsigned settled; /* of those that left while they were present, or lingered */
 	unsigned unsettled;
 	unsigned reassigned;
 	unsigned canaries_over;
@@ -74,7 +74,8 @@ static inline unsigned fake_count(const char *user, enum fake_state state)
 static inline unsigned fake_here(void)
 {
 	return fake_count(NULL, FAKE_ASKING) + fake_count(NULL, FAKE_PRESENT) +
-	       fake_count(NULL, FAKE_PARKED) + fake_count(NULL, FAKE_REASSIGNING);
+	       fake_count(NULL, FAKE_PARKED) + fake_count(NULL, FAKE_REASSIGNING) +
+	       fake_count(NULL, FAKE_LINGERING);
 }
 
 static inline struct fake_user *fake_find_user(const char *user)
@@ -324,11 +325,27 @@ void directory_leave(struct stay *stay, bool settled)
 	if (resident == NULL) {
 		return;
 	}
-	if (resident->state == FAKE_PRESENT) {
+	if (resident->state == FAKE_PRESENT || resident->state == FAKE_LINGERING) {
 		fake_directory.settled += settled;
 		fake_directory.unsettled += !settled;
 	}
 	fake_leave(resident);
+}
+
+bool directory_linger(struct stay *stay, struct stay *heir)
+{
+	struct resident *resident = stay->resident;
+
+	if (resident == NULL || resident->state != FAKE_PRESENT) {
+		return false;
+	}
+	assert_null(heir->resident);
+	stay->resident = NULL;
+	resident->stay = heir;
+	resident->state = FAKE_LINGERING;
+	heir->resident = resident;
+	heir->desk = stay->desk;
+	return true;
 }
 
 void directory_reassign(struct stay *stay)
