@@ -217,14 +217,25 @@ static bool still_counts(const struct directory *directory, const struct residen
 		       resident->asked_epoch;
 }
 
+/* An answer that does not count: it is asked for again. Where there was none, since Redis goes away
+ * just now, that may take long. */
+static void apply_nothing(struct directory *directory, struct directory_shard *shard,
+			  struct resident *resident, const struct finding *finding)
+{
+	metrics_count(directory->house.metrics, METRIC_LOOKUPS_REASKED);
+	resident->ask = RESIDENT_ASK_NOW;
+	if (finding->failed && !is_held(resident)) {
+		directory_serve_stale(directory, shard, resident);
+	}
+}
+
 /* True when the user shall be assigned a route. */
 static bool apply(struct directory *directory, struct directory_shard *shard,
 		  struct resident *resident, const struct finding *finding)
 {
 	resident->activity = RESIDENT_IDLE;
 	if (!still_counts(directory, resident)) {
-		metrics_count(directory->house.metrics, METRIC_LOOKUPS_REASKED);
-		resident->ask = RESIDENT_ASK_NOW;
+		apply_nothing(directory, shard, resident, finding);
 		return false;
 	}
 	if (is_held(resident)) {

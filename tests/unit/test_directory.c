@@ -442,6 +442,28 @@ static void test_lost_while_asking(void **state)
 	assert_heard(2, "mail2;");
 }
 
+/* The news connection is gone before the questions fail, and these before it is told: to ask again
+ * is all that can be done, but nobody waits for that who is known. */
+static void test_lost_before_it_is_told(void **state)
+{
+	(void)state;
+	rig_open(RIG_BACKENDS RIG_PATIENT);
+	fake_set(ROUTE, "mail1");
+	rig_settle();
+	rig_enter(0, "alice");
+	rig_settle();
+	rig_leave(0, true);
+	fake_become_blind();
+	rig_enter(1, "alice");
+	rig_turn();
+	fake_become_watching();
+	fake_become_blind();
+	fake_fail_all("gone");
+	rig_turn();
+	assert_int_equal(count_asked(), 2);
+	assert_heard(1, "stale=mail1;");
+}
+
 /* What is heard to have changed is not known any more. */
 static void test_nothing_stale_of_what_has_changed(void **state)
 {
@@ -582,6 +604,7 @@ int main(void)
 		TEST(test_last_known_route),
 		TEST(test_last_known_route_is_asked_for),
 		TEST(test_lost_while_asking),
+		TEST(test_lost_before_it_is_told),
 		TEST(test_nothing_stale_of_what_has_changed),
 		TEST(test_timeout),
 		TEST(test_unusable_answers),
