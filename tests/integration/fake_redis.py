@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scripted Redis: records commands, answers from a table, or with whatever bytes a test wants, and
+"""A scripted Redis: records commands, answers from a table or with whatever bytes a test wants, and
 tells what has changed to whoever asked for that (CLIENT TRACKING, redirected to a subscriber)."""
 
 import itertools
@@ -16,8 +16,8 @@ NO_ROUTES = (b"gatepost:hold:", b"gatepost:drain:", b"gatepost:canary:")
 
 INVALIDATIONS = b"__redis__:invalidate"
 
-# A user whose hold is said to have changed, so that it is asked for: whoever does has heard all that
-# was told before. Neither handlers nor records know of it.
+# A user whose hold is said to have changed, so that it is asked for: whoever does so has heard all
+# that was told before. Neither handlers nor records know of it.
 MARK = b"heard-by-everybody-"
 
 # The longest that a change waits for that.

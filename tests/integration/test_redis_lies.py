@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Redis that lies, flaps, hangs or fills up, where more is said than routes: holds, registrations,
-what has changed (CASES.md, C99 to C103). Whoever asks is told to try again later; who is there notices
-nothing; the log has a few lines of it, and the counters all."""
+"""A Redis that lies, flaps, hangs or fills up, where more is said than routes: holds,
+registrations, what has changed (CASES.md, C99 to C103). Whoever asks is told to try again later;
+who is there notices nothing; the log has a few lines of it, and the counters all."""
 
 import contextlib
 import threading
