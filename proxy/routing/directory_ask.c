@@ -311,16 +311,6 @@ static void finish(struct directory *directory, struct resident *resident, struc
 
 /* --- Reading the answers ---------------------------------------------------------------------- */
 
-static void explain(const struct redis_reply *reply, struct error *why)
-{
-	if (reply->kind == REDIS_REPLY_FAILED) {
-		error_set(why, "%.240s", reply->text);
-	} else {
-		redis_reply_explain(reply, why);
-	}
-	error_prefix(why, "Redis");
-}
-
 static void read_route(struct directory *directory, struct finding *finding,
 		       const struct redis_reply *reply)
 {
@@ -339,7 +329,7 @@ static void read_route(struct directory *directory, struct finding *finding,
 		error_set(&finding->why, "a route of %zu bytes, at most %d", reply->length,
 			  ROUTE_VALUE_MAX);
 	} else {
-		explain(reply, &finding->why);
+		directory_explain(reply, &finding->why);
 	}
 }
 
@@ -363,7 +353,7 @@ static void read_hold(struct directory *directory, struct resident *resident,
 	if (reply->kind == REDIS_REPLY_NIL) {
 		resident->heard = RESIDENT_HEARD_NO_HOLD;
 	} else if (reply->kind != REDIS_REPLY_TEXT) {
-		explain(reply, &why);
+		directory_explain(reply, &why);
 		resident->heard = reply->kind == REDIS_REPLY_FAILED ? RESIDENT_HEARD_NOTHING
 								    : RESIDENT_HEARD_NONSENSE;
 		resident->heard_text = strdup(why.text);

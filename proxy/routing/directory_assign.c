@@ -54,16 +54,6 @@ static void warn(struct directory *directory, const struct resident *resident, c
 	}
 }
 
-static void explain(const struct redis_reply *reply, struct error *why)
-{
-	if (reply->kind == REDIS_REPLY_FAILED) {
-		error_set(why, "%.240s", reply->text);
-	} else {
-		redis_reply_explain(reply, why);
-	}
-	error_prefix(why, "Redis");
-}
-
 /* --- Who has no route ----------------------------------------------------------------------- */
 
 static void give_up(struct directory *directory, struct resident *resident, const char *why)
@@ -99,7 +89,7 @@ static void on_assigned(struct store_question *question, const struct redis_repl
 
 	resident->waiting = 0;
 	if (reply->kind == REDIS_REPLY_ERROR) {
-		explain(reply, &why);
+		directory_explain(reply, &why);
 		give_up(directory, resident, why.text);
 		return;
 	}
@@ -174,7 +164,7 @@ static void on_exchanged(struct store_question *question, const struct redis_rep
 
 	resident->waiting = 0;
 	if (reply->kind != REDIS_REPLY_NUMBER) {
-		explain(reply, &why);
+		directory_explain(reply, &why);
 		warn(directory, resident, why.text);
 	} else if (reply->number == 1) {
 		metrics_count(directory->house.metrics, METRIC_ROUTES_REASSIGNED);

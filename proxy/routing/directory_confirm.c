@@ -20,11 +20,7 @@ static void warn(struct directory *directory, const struct resident *resident,
 	if (!log_bound_admits(&directory->confirm_lines, timeouts_now_ms(), &held_back)) {
 		return;
 	}
-	if (reply->kind == REDIS_REPLY_FAILED) {
-		error_set(&why, "%.240s", reply->text);
-	} else {
-		redis_reply_explain(reply, &why);
-	}
+	redis_reply_explain(reply, &why);
 	log_warn("a hold could not be confirmed", log_text("user", resident->user),
 		 log_text("detail", why.text), log_number("held_back", (int64_t)held_back));
 }

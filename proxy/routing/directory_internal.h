@@ -258,6 +258,9 @@ void directory_store_ask(struct directory *directory, struct store_question *que
 void directory_words_add(struct directory_words *words, const char *word);
 void directory_words_add_bytes(struct directory_words *words, const char *word, size_t length);
 
+/* directory_explain says why a reply is no use, for those who wait and for the log. */
+void directory_explain(const struct redis_reply *reply, struct error *why);
+
 /* --- directory_ask.c -------------------------------------------------------------------------- */
 
 /* directory_ask asks for hold and route of an idle resident. It may be gone afterwards. */

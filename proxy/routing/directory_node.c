@@ -91,10 +91,8 @@ static void note_failure(struct directory *directory, const struct redis_reply *
 {
 	struct error why = {0};
 
-	if (reply->kind == REDIS_REPLY_FAILED) {
-		error_set(&why, "%.240s", reply->text);
-	} else {
-		redis_reply_explain(reply, &why);
+	redis_reply_explain(reply, &why);
+	if (reply->kind != REDIS_REPLY_FAILED) {
 		log_error("this proxy cannot be registered in Redis, and asks for nobody",
 			  log_text("node", directory->node.name), log_text("detail", why.text));
 	}

@@ -250,6 +250,12 @@ void directory_words_add(struct directory_words *words, const char *word)
 	directory_words_add_bytes(words, word, strlen(word));
 }
 
+void directory_explain(const struct redis_reply *reply, struct error *why)
+{
+	redis_reply_explain(reply, why);
+	error_prefix(why, "Redis");
+}
+
 void directory_store_ask(struct directory *directory, struct store_question *question,
 			 const struct directory_words *words, size_t key,
 			 store_callback_t *callback)

@@ -23,7 +23,7 @@ enum hiredis_type {
 #include "redis_internal.h"
 
 /* Bytes of an error reply that are shown. */
-#define ERROR_SHOWN 200
+#define ERROR_SHOWN 240
 
 bool redis_codec_init(struct redis_codec *codec, const struct redis_limits *limits)
 {

@@ -43,8 +43,8 @@ struct redis_reply {
 void redis_reply_element(const struct redis_reply *array, size_t index,
 			 struct redis_reply *element);
 
-/* redis_reply_explain says what a reply that is no use says: the words of an error, escaped and
- * cut, or that its type is wrong. */
+/* redis_reply_explain says what a reply that is no use says: the words of an error, or why there is
+ * none, escaped and cut; or that its type is wrong. */
 void redis_reply_explain(const struct redis_reply *reply, struct error *error);
 
 #endif

@@ -327,7 +327,7 @@ static void test_explain(void **state)
 	reply.text = longest;
 	reply.length = sizeof(longest);
 	redis_reply_explain(&reply, &error);
-	assert_int_equal(strlen(error.text), 200);
+	assert_int_equal(strlen(error.text), 240);
 	reply = (struct redis_reply){.kind = REDIS_REPLY_FAILED, .text = "no reply", .length = 8};
 	redis_reply_explain(&reply, &error);
 	assert_string_equal(error.text, "no reply");
