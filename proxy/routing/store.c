@@ -184,6 +184,15 @@ static bool is_not_to_be_asked(const struct redis_reply *reply)
 	return begins_with(reply, "LOADING ") || begins_with(reply, "MASTERDOWN ");
 }
 
+static enum store_verdict follow(struct store_pending *pending, const struct redis_reply *reply,
+				 struct error *why)
+{
+	struct store *store = pending->store;
+
+	return store->kind->follow != NULL ? store->kind->follow(store, pending, reply, why)
+					   : STORE_PASS;
+}
+
 static void on_error_reply(struct store_pending *pending, const struct redis_reply *reply)
 {
 	struct store *store = pending->store;
@@ -200,7 +209,7 @@ static void on_error_reply(struct store_pending *pending, const struct redis_rep
 		}
 		return;
 	}
-	switch (store->kind->follow(store, pending, reply, &why)) {
+	switch (follow(pending, reply, &why)) {
 	case STORE_PASS:
 		answer(pending, reply);
 		break;

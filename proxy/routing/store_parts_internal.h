@@ -115,6 +115,7 @@ struct store_kind {
 	bool (*is_watching)(const struct store *store);
 	void (*node_ready)(struct store *store, struct store_node *node);
 	void (*node_lost)(struct store *store, struct store_node *node);
+	/* What becomes of an error reply. NULL: it is the answer. */
 	enum store_verdict (*follow)(struct store *store, struct store_pending *pending,
 				     const struct redis_reply *reply, struct error *error);
 };

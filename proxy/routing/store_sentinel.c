@@ -529,16 +529,6 @@ static void node_lost(struct store *store, struct store_node *node)
 	}
 }
 
-static enum store_verdict follow(struct store *store, struct store_pending *pending,
-				 const struct redis_reply *reply, struct error *error)
-{
-	(void)store;
-	(void)pending;
-	(void)reply;
-	(void)error;
-	return STORE_PASS;
-}
-
 const struct store_kind store_sentinel = {
 	.size = sizeof(struct sentinels),
 	.lane_count = 1,
@@ -550,5 +540,4 @@ const struct store_kind store_sentinel = {
 	.is_watching = is_watching,
 	.node_ready = node_ready,
 	.node_lost = node_lost,
-	.follow = follow,
 };

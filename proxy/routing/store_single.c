@@ -53,16 +53,6 @@ static void ignore(struct store *store, struct store_node *node)
 	(void)node; /* what follows from it is told by the store */
 }
 
-static enum store_verdict follow(struct store *store, struct store_pending *pending,
-				 const struct redis_reply *reply, struct error *error)
-{
-	(void)store;
-	(void)pending;
-	(void)reply;
-	(void)error;
-	return STORE_PASS;
-}
-
 const struct store_kind store_single = {
 	.size = sizeof(struct single),
 	.lane_count = 1,
@@ -74,5 +64,4 @@ const struct store_kind store_single = {
 	.is_watching = is_watching,
 	.node_ready = ignore,
 	.node_lost = ignore,
-	.follow = follow,
 };
