@@ -23,14 +23,11 @@ struct referral;
 struct route_place;
 struct router;
 
-/* Longest normalised user name. */
-#define ROUTE_USER_MAX CONFIG_USER_MAX
-
 enum route_result {
 	ROUTE_FOUND,
 	ROUTE_UNKNOWN,     /* every source was asked and none knows the user */
-	ROUTE_UNAVAILABLE, /* a source could not be asked, its answer cannot be used, or the backend
-			    * is down */
+	ROUTE_UNAVAILABLE, /* a source cannot be asked, or its answer used; or the backend is down
+			    */
 };
 
 /* struct route_answer: `backend` comes with one reference that the receiver owns (ROUTE_FOUND
@@ -82,8 +79,7 @@ struct router_settings {
 	struct canary *canary;                 /* NULL where there is none */
 	struct tls_client *const *tls_clients; /* one for each backend of the configuration, NULL
 						* where it has no TLS; NULL where none has */
-	struct tls_client *url_tls_client;     /* for backends that a URL names; NULL: with TLS they
-						* are not usable */
+	struct tls_client *url_tls_client;     /* for those that a URL names, NULL: none by TLS */
 	const struct route_events *events;
 	void *owner;
 };
@@ -96,9 +92,8 @@ must_use struct router *router_new(const struct router_settings *settings, struc
  * source. A name without a routing key is an unknown one. The place is free before. */
 void route_ask(struct router *router, struct route_place *place, const char *user);
 
-/* route_next gives the backend after the one that could not be reached, for a place that is taken
- * and was given by hash or assign, where routing.failover allows it: the next by rank that is up.
- * False where there is none; `user` as above. */
+/* route_next gives the next backend by rank that is up, after one that could not be reached: for a
+ * place that hash or assign gave, where routing.failover allows it. False where there is none. */
 bool route_next(struct router *router, struct route_place *place, const char *user,
 		const struct backend *failed, struct route_answer *answer);
 
@@ -122,10 +117,9 @@ must_use bool route_linger(struct route_place *place, struct stay *heir);
 void router_start_probes(struct router *router);
 void router_stop_probes(struct router *router);
 
-/* route_offer is what all backends of the configuration offer before login that were heard of so
- * far; a backend that was not does not count against the others. Where none of them was heard of,
- * it is what those have in common that URLs named of late. Not known where there is none either.
- * Valid as long as the router; what it holds changes as it learns. */
+/* route_offer is what all backends of the configuration offer before login, of those heard of so
+ * far; where none was, what those have in common that URLs named of late. Not known where there is
+ * none either. Valid as long as the router; what it holds changes as it learns. */
 const struct capability_offer *route_offer(const struct router *router);
 
 /* route_learn keeps what a backend was just seen to offer; what is not known is ignored. Cheap
@@ -150,7 +144,7 @@ void router_free(struct router *router);
 
 /* route_normalise writes the routing key of a user name: default domain (where the name has no '@')
  * and lower case (A-Z only) as configured. False when there is none: the name is empty or holds a
- * control character, or the key would be longer than ROUTE_USER_MAX. */
-bool route_normalise(const struct config *config, const char *user, char key[ROUTE_USER_MAX + 1]);
+ * control character, or the key would be longer than CONFIG_USER_MAX. */
+bool route_normalise(const struct config *config, const char *user, char key[CONFIG_USER_MAX + 1]);
 
 #endif

@@ -36,10 +36,10 @@ struct router {
 	struct log_bound warnings;
 };
 
-bool route_normalise(const struct config *config, const char *user, char key[ROUTE_USER_MAX + 1])
+bool route_normalise(const struct config *config, const char *user, char key[CONFIG_USER_MAX + 1])
 {
 	return !text_has_control(user, strlen(user)) &&
-	       config_normalise_user(&config->routing, user, key, ROUTE_USER_MAX + 1);
+	       config_normalise_user(&config->routing, user, key, CONFIG_USER_MAX + 1);
 }
 
 /* --- Answering ------------------------------------------------------------------------------ */
@@ -236,7 +236,7 @@ static void answer_static(struct router *router, struct route_place *place, size
 void route_ask(struct router *router, struct route_place *place, const char *user)
 {
 	struct route_choice unknown = {.verdict = ROUTE_CHOICE_UNKNOWN};
-	char key[ROUTE_USER_MAX + 1];
+	char key[CONFIG_USER_MAX + 1];
 	size_t known;
 
 	if (!route_normalise(router->config, user, key)) {
@@ -263,7 +263,7 @@ bool route_next(struct router *router, struct route_place *place, const char *us
 		.tried = place->tried,
 		.group = place->group,
 	};
-	char key[ROUTE_USER_MAX + 1];
+	char key[CONFIG_USER_MAX + 1];
 
 	if (!place->taken || !place->placed || !router->config->routing.failover ||
 	    !route_normalise(router->config, user, key)) {

@@ -193,7 +193,7 @@ static void test_normalise(void **state)
 		{CONFIG_USER_LOWER, "", "a\x1b", NULL},
 		{CONFIG_USER_LOWER, "", "a\x7f", NULL},
 	};
-	char key[ROUTE_USER_MAX + 1];
+	char key[CONFIG_USER_MAX + 1];
 
 	(void)state;
 	for (size_t i = 0; i < array_length(rows); i++) {
@@ -213,25 +213,25 @@ static void test_normalise(void **state)
 static void test_longest_key(void **state)
 {
 	struct config config = {0};
-	char user[ROUTE_USER_MAX + 2];
-	char key[ROUTE_USER_MAX + 1];
+	char user[CONFIG_USER_MAX + 2];
+	char key[CONFIG_USER_MAX + 1];
 
 	(void)state;
 	config.routing.default_domain = (char[]){""};
 	memset(user, 'u', sizeof(user));
-	user[ROUTE_USER_MAX] = '\0';
+	user[CONFIG_USER_MAX] = '\0';
 	assert_true(route_normalise(&config, user, key));
 	assert_string_equal(key, user);
-	user[ROUTE_USER_MAX] = 'u';
-	user[ROUTE_USER_MAX + 1] = '\0';
+	user[CONFIG_USER_MAX] = 'u';
+	user[CONFIG_USER_MAX + 1] = '\0';
 	assert_false(route_normalise(&config, user, key));
 	/* The domain counts. */
 	config.routing.default_domain = (char[]){"d"};
-	user[ROUTE_USER_MAX - 2] = '\0';
+	user[CONFIG_USER_MAX - 2] = '\0';
 	assert_true(route_normalise(&config, user, key));
-	assert_int_equal(strlen(key), ROUTE_USER_MAX);
-	user[ROUTE_USER_MAX - 2] = 'u';
-	user[ROUTE_USER_MAX - 1] = '\0';
+	assert_int_equal(strlen(key), CONFIG_USER_MAX);
+	user[CONFIG_USER_MAX - 2] = 'u';
+	user[CONFIG_USER_MAX - 1] = '\0';
 	assert_false(route_normalise(&config, user, key));
 }
 
