@@ -38,9 +38,8 @@ must_use bool keeper_start(struct keeper *keeper, struct error *error);
 void keeper_await_services(struct keeper *keeper);
 #define KEEPER_PATIENCE_MS 3000
 
-/* keeper_stop, once no worker is left: the process is taken off the list of proxies (that waits for
- * Redis no longer than redis.timeout, and DIRECTORY_RETIRE_MS at most), and the thread ends. Nothing
- * happens where none was started. */
+/* keeper_stop, once no worker is left: the process is taken off the list of proxies, for which it
+ * waits as directory_retire says, and the thread ends. Nothing happens where none was started. */
 void keeper_stop(struct keeper *keeper);
 
 /* keeper_add_metrics adds its counters to `total`. */

@@ -16,11 +16,11 @@
 struct addr;
 struct canary;
 
+/* CANARY_CLIENTS_MAX are remembered, of the canary and of the others each; more are not counted
+ * until the oldest are forgotten. */
 #define CANARY_WINDOW_MS   60000
 #define CANARY_CLIENTS_MIN 20
-#define CANARY_CLIENTS_MAX                                                                         \
-	4096 /* remembered, of the canary and of the others each; more are not                     \
-	      * counted until the oldest are forgotten */
+#define CANARY_CLIENTS_MAX 4096
 
 /* canary_new: `threshold_percent` 1 to 100. NULL when memory ran out. */
 must_use struct canary *canary_new(unsigned threshold_percent);

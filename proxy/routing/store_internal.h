@@ -32,8 +32,8 @@ struct store_events {
 	/* Questions are answered from now on: the first time, and again after `lost`. Of a cluster:
 	 * all slots have a master that can be asked. */
 	void (*ready)(void *owner);
-	/* Questions that were sent have failed, and those asked now wait for `ready`, no longer than
-	 * redis.timeout; `why` is a sentence. A failover is one too. */
+	/* Questions that were sent have failed, and those asked now wait for `ready`, no longer
+	 * than redis.timeout; `why` is a sentence. A failover is one too. */
 	void (*lost)(void *owner, const char *why);
 	/* Every change from now on is told, on all servers. Comes after `ready`, and again after
 	 * `blind`. What changed before may have been missed. */

@@ -98,7 +98,8 @@ bool farewell_begin(struct session *session)
 	struct session_set *set = session->set;
 	struct farewell *farewell = NULL;
 
-	if (set->closing || !stream_is_connected(&session->upstream) || !limit_take(set->house.limit)) {
+	if (set->closing || !stream_is_connected(&session->upstream) ||
+	    !limit_take(set->house.limit)) {
 		return false;
 	}
 	farewell = calloc(1, sizeof(*farewell));

@@ -3,8 +3,10 @@
  * What the files of this room share: the session itself, and the login that it sheds once it
  * relays. session.c keeps its phase and its death; session_set.c begins sessions and hears of their
  * deadlines. In the order of a session's life: opening.c brings PROXY header and TLS, client_side.c
- * speaks to the client, client_login.c has its logins begun, refused and counted, backend_side.c
- * finds and reaches the backend, backend_login.c logs in there and hands off, relay.c moves bytes.
+ * speaks to the client, client_login.c has its logins begun, refused and counted, client_park.c has
+ * them wait for holds, backend_side.c reaches the backend, backend_login.c logs in there and hands
+ * off, backend_refusal.c acts where it does not let in, relay.c moves bytes, departure.c ends what
+ * neither side has ended, farewell.c waits for a backend that goes on.
  */
 #ifndef GATEPOST_SESSION_SESSION_INTERNAL_H
 #define GATEPOST_SESSION_SESSION_INTERNAL_H
