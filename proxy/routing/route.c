@@ -30,6 +30,7 @@ struct router {
 	struct route_chooser chooser;
 	struct directory_desk desk; /* nobody's where the source is static */
 	struct canary *canary;
+	bool canary_was_over;          /* when this worker last looked */
 	struct capability_offer offer; /* of all together */
 	bool offer_is_configured;      /* it comes from members of the pool */
 	struct prober prober;
@@ -320,19 +321,40 @@ static bool is_canary(const struct router *router, const struct member *member)
 	return canary->share > 0 && member->config == canary->backend;
 }
 
+static struct member *find_canary(const struct router *router)
+{
+	size_t backend = router->config->routing.canary.backend;
+	const char *name = router->config->backends[backend].name;
+	struct backend *canary = roster_find(&router->chooser.roster, name);
+
+	return canary != NULL ? canary->member : NULL;
+}
+
+/* Where there is no directory nobody tells the workers, and each finds out at a login of its own.
+ */
+static void notice_end(struct router *router, const struct member *canary)
+{
+	bool over = member_canary_is_over(canary);
+
+	if (router->desk.directory == NULL && over && !router->canary_was_over) {
+		router->events->drains_changed(router->owner);
+	}
+	router->canary_was_over = over;
+}
+
 static void observe_canary(struct router *router, struct member *member, const struct addr *client,
 			   bool failed)
 {
-	if (router->canary != NULL && canary_observe(router->canary, is_canary(router, member),
-						     client, failed, timeouts_now_ms())) {
-		size_t backend = router->config->routing.canary.backend;
-		const char *name = router->config->backends[backend].name;
-		struct backend *canary = roster_find(&router->chooser.roster, name);
+	struct member *canary = router->canary != NULL ? find_canary(router) : NULL;
 
-		if (canary != NULL) {
-			end_canary(router, canary->member);
-		}
+	if (canary == NULL) {
+		return;
 	}
+	if (canary_observe(router->canary, is_canary(router, member), client, failed,
+			   timeouts_now_ms())) {
+		end_canary(router, canary);
+	}
+	notice_end(router, canary);
 }
 
 void route_observe(struct router *router, struct backend *backend, const struct addr *client,

@@ -198,14 +198,21 @@ def test_tried_again_it_is_judged_anew(start_gatepost, mails, redis):
 
 
 def test_without_redis(start_gatepost, mails):
-    """A proxy of its own ends it for itself."""
-    gatepost = start(start_gatepost, mails, None)
+    """A proxy of its own ends it for itself, and sessions follow there, too."""
+    gatepost = start(start_gatepost, mails, None, moves={"kick_grace": "100ms"})
     theirs, _ = users_of_new(gatepost, 30)
-    mails["new"].password = b"nobody's"
-    refuse_at_new(gatepost, theirs, clients_from(30))
-    gatepost.wait_for_log("canary is over")
-    mails["new"].password = b"pw"
-    assert "new" not in homes_of(gatepost, theirs).values()
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(gatepost.connect(tls=False)) for _ in theirs[:3]]
+        for session, user in zip(sessions, theirs):
+            session.login(user)
+            assert backend_of(session) == "new"
+        mails["new"].password = b"nobody's"
+        refuse_at_new(gatepost, theirs, clients_from(30))
+        gatepost.wait_for_log("canary is over")
+        mails["new"].password = b"pw"
+        assert "new" not in homes_of(gatepost, theirs).values()
+        for session in sessions:
+            session.read_to_end()
 
 
 def test_a_drain_ends_the_share_for_as_long(start_gatepost, mails, redis):
