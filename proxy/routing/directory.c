@@ -12,9 +12,6 @@
 #include "core/log.h"
 #include "directory_internal.h"
 
-/* What is told when too many wait, in the log and to nobody else. */
-#define WHY_PARKED "too many logins wait for the end of a hold (moves.max_parked)"
-#define WHY_MEMORY "out of memory"
 #define WHY_CLOSED "nobody asks Redis"
 
 struct directory_shard *directory_shard_of(struct directory *directory, uint64_t hash)

@@ -13,8 +13,6 @@
 #include "directory_internal.h"
 #include "route_value_internal.h"
 
-#define WHY_MEMORY "out of memory"
-#define WHY_PARKED "too many logins wait for the end of a hold (moves.max_parked)"
 #define WHY_LATE   "no answer in time"
 
 /* struct finding is what was found out about a user. */

@@ -20,7 +20,6 @@
 
 #define WHY_NOBODY "no backend takes new users"
 #define WHY_LOST   "what was assigned is not what Redis says then"
-#define WHY_MEMORY "out of memory"
 
 /* Writes the route of the member that the user would have by hash, of those that are up if there
  * are such. */

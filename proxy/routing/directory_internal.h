@@ -67,6 +67,10 @@ struct directory_drains;
 
 #define DIRECTORY_PREFIXES 5
 
+/* Why logins fail here, for the log and nobody else. */
+#define WHY_PARKED "too many logins wait for the end of a hold (moves.max_parked)"
+#define WHY_MEMORY "out of memory"
+
 struct directory_shard {
 	pthread_mutex_t lock;
 	struct route_cache cache;
