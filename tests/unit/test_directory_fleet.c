@@ -77,17 +77,55 @@ static void test_name_is_taken_by_another(void **state)
 	assert_string_equal(fake_get("gatepost:move:alice", name), "e1");
 }
 
-/* The name was taken, and that was not heard of yet. */
+/* What was confirmed by the name of another. */
+static const char *confirmed_otherwise(const char *ours)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "p1~%s", ours);
+	return fake_get("gatepost:move:alice", name);
+}
+
+static bool is_confirmed_otherwise(const void *ours)
+{
+	fake_settle();
+	return confirmed_otherwise(ours) != NULL;
+}
+
+/* The name was taken, and that was not heard of yet. The word is given by the other name then. */
 static void test_word_of_another_is_not_given(void **state)
 {
+	char ours[17];
+
 	(void)state;
 	rig_open(RIG_BACKENDS RIG_PATIENT);
+	snprintf(ours, sizeof(ours), "%s", fake_get(NODE_KEY, "incarnation"));
 	fake_put(NODE_KEY, "incarnation", "0123456789abcdef");
 	fake_forget_news();
 	fake_set("gatepost:hold:alice", "e1");
 	rig_settle();
 	assert_null(confirmed("alice"));
 	assert_int_equal(count_logged("another process has taken the name"), 1);
+	turns_until(rig.loop, is_confirmed_otherwise, ours);
+	assert_null(confirmed("alice"));
+	assert_string_equal(confirmed_otherwise(ours), "e1");
+}
+
+/* What had been said by the name that is another's now is said again. */
+static void test_name_is_taken_after_the_word(void **state)
+{
+	char ours[17];
+
+	(void)state;
+	rig_open(RIG_BACKENDS RIG_PATIENT);
+	snprintf(ours, sizeof(ours), "%s", fake_get(NODE_KEY, "incarnation"));
+	fake_set("gatepost:hold:alice", "e1");
+	rig_settle();
+	assert_string_equal(confirmed("alice"), "e1");
+	fake_put(NODE_KEY, "incarnation", "0123456789abcdef");
+	rig_settle();
+	turns_until(rig.loop, is_confirmed_otherwise, ours);
+	assert_string_equal(confirmed_otherwise(ours), "e1");
 }
 
 static bool is_confirmed_by(const void *name)
@@ -643,6 +681,7 @@ int main(void)
 		TEST(test_name_is_taken_by_another),
 		TEST(test_word_of_another_is_not_given),
 		TEST(test_leaves_between_two_names),
+		TEST(test_name_is_taken_after_the_word),
 		TEST(test_forgotten_by_mistake),
 		TEST(test_retire),
 		TEST(test_retire_waits_for_backends),
