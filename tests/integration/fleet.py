@@ -3,8 +3,10 @@
 clients that log in all the time."""
 
 import collections
+import contextlib
 import imaplib
 import itertools
+import socket
 import threading
 import time
 
@@ -72,8 +74,7 @@ class Fleet:
 
     def __init__(self, certificates, backends, count=2, redis_options=None, **changes):
         self.certificates = certificates
-        self.backends = {name: getattr(backend, "address", backend)
-                         for name, backend in backends.items()}
+        self.backends = backends
         self.changes = {"moves": {}, "redis": {}, **changes}
         self.changes["moves"] = {"release_spread": "100ms", **self.changes["moves"]}
         self.redis = RedisProcess(redis_options or PLAIN)
@@ -85,12 +86,16 @@ class Fleet:
 
     # --- proxies ---
 
-    def start(self, node, name=None):
-        """Another process that registers as `node`; `name` is what the fleet calls it."""
+    def start(self, node, name=None, backends=None, redis_port=None):
+        """Another process that registers as `node`; `name` is what the fleet calls it, `backends`
+        are its own, and so is the port by which it reaches Redis."""
         changes = dict(self.changes)
         changes["process"] = {"node": node, **changes.get("process", {})}
-        changes["redis"] = {"url": f"redis://{self.redis.address}/0", **changes["redis"]}
-        sections = make_sections(self.certificates, self.backends, **changes)
+        url = f"redis://127.0.0.1:{redis_port or self.redis.port}/0"
+        changes["redis"] = {"url": url, **changes["redis"]}
+        addresses = {name: getattr(backend, "address", backend)
+                     for name, backend in (backends or self.backends).items()}
+        sections = make_sections(self.certificates, addresses, **changes)
         sections["routing"]["source"] = "redis"
         self.proxies[name or node] = Gatepost(self.certificates, sections)
         return self.proxies[name or node]
@@ -195,6 +200,79 @@ class Fleet:
         with self.proxies[node].connect(tls=False, **options) as client:
             words = client.command("l", f"LOGIN {user} pw")[-1].split()
             return words[1].decode() if words[1] == b"OK" else words[2].decode()
+
+
+class Cable:
+    """A way to a port of 127.0.0.1 that can be cut, or clogged, and mended."""
+
+    def __init__(self, to):
+        self.to = to
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._flows, self._whole = threading.Event(), True
+        self._flows.set()
+        self._sockets = set()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                if self._listener.fileno() < 0:
+                    return
+                near.close()
+                continue
+            with self._lock:
+                if not self._whole:
+                    near.close()
+                    far.close()
+                    continue
+                self._sockets |= {near, far}
+            for ends in ((near, far), (far, near)):
+                threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source, target):
+        try:
+            while data := source.recv(65536):
+                self._flows.wait()
+                target.sendall(data)
+        except OSError:
+            pass
+        self._drop(source, target)
+
+    def _drop(self, *sockets):
+        for end in sockets:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+            self._sockets.discard(end)
+
+    def cut(self):
+        """What is connected is not any more, and nothing new will be."""
+        with self._lock:
+            self._whole = False
+            self._drop(*self._sockets)
+
+    def clog(self):
+        """Connections stay, but nothing comes through."""
+        self._flows.clear()
+
+    def mend(self):
+        with self._lock:
+            self._whole = True
+        self._flows.set()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        self._flows.set()
 
 
 class Regular(threading.Thread):

@@ -2,9 +2,7 @@
 """Users without a route of their own, over a fleet: all proxies come to the same backend, and an
 operator drains one on all of them at once."""
 
-import collections
 import contextlib
-import threading
 import time
 
 import pytest
@@ -169,38 +167,37 @@ def test_rate_of_kicks(hashing, account):
 # --- Assigned ---
 
 
-class Crowd:
-    """Logins of many users by all proxies at the same moment."""
-
-    def __init__(self, fleet, users):
-        self.fleet = fleet
-        self.found = collections.defaultdict(list)
-        self.faults = []
-        self.barrier = threading.Barrier(len(NODES) * 4)
-        threads = [threading.Thread(target=self._log_in, args=(node, users[part::4]))
-                   for node in NODES for part in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def _log_in(self, node, users):
-        self.barrier.wait()
-        try:
-            for user in users:
-                self.found[user].append(home_of(self.fleet, node, user))
-        except Exception as fault:
-            self.faults.append(fault)
+@pytest.fixture
+def unlike(certificates, backends):
+    """Two proxies that would place users differently, as while weights are changed on one after the
+    other."""
+    made = Fleet(certificates, backends, count=1, routing={"unknown": "assign"})
+    weights = zip(NAMES, (1, 100, 1000))
+    made.start("b", backends={name: {"address": backends[name].address, "weight": weight}
+                              for name, weight in weights})
+    made.wait_for_nodes(*NODES)
+    yield made
+    made.stop()
 
 
-def test_race_of_assignments(assigning):
-    """100 new users come to both proxies at once: all agree, and Redis has it."""
+def test_race_of_assignments(unlike):
+    """100 new users come to both proxies, and both have read that they have no route when the first
+    write is done: all agree in the end, and Redis has it."""
     users = [f"racer{number}" for number in range(100)]
-    crowd = Crowd(assigning, users)
-    assert not crowd.faults
-    for user in users:
-        assert len(crowd.found[user]) == len(NODES) and len(set(crowd.found[user])) == 1
-        assert assigning.routed(user) == f"{crowd.found[user][0]}?assigned"
+    with contextlib.ExitStack() as stack:
+        clients = {(user, node): stack.enter_context(unlike[node].connect(tls=False))
+                   for user in users for node in NODES}
+        unlike.client.command("CLIENT", "PAUSE", 250, "WRITE")
+        for (user, _), client in clients.items():
+            client.send(b"l LOGIN %s pw\r\n" % user.encode())
+        for client in clients.values():
+            assert client.read_until("l")[-1].startswith(b"l OK")
+        found = {key: unlike.home(client) for key, client in clients.items()}
+        for user in users:
+            assert {f"{found[user, node]}?assigned" for node in NODES} == {unlike.routed(user)}
+        for client in clients.values():
+            client.expect_silence(0)
+    assert set(found.values()) == set(NAMES)
 
 
 def test_assignments_survive_drains(assigning):

@@ -10,8 +10,9 @@ import time
 import pytest
 
 import mover
+from backend import serve_commands
 from client import FIN
-from fleet import DURABLE, Account, Fleet, Regulars, make_backends
+from fleet import DURABLE, Account, Cable, Fleet, Regulars, make_backends
 from mover import Mover
 from servers import wait_until
 
@@ -51,6 +52,21 @@ def fleet(start_fleet):
     made = start_fleet()
     made.route("u", "FB1")
     return made
+
+
+@pytest.fixture
+def slow_end(backends):
+    """FB1 ends sessions only once this event is there."""
+    event = threading.Event()
+
+    def keep(connection):
+        connection.read_to_end()
+        event.wait(20)
+
+    backends["FB1"].session = keep
+    yield event
+    event.set()
+    backends["FB1"].session = serve_commands
 
 
 def gateposts(fleet):
@@ -187,6 +203,117 @@ def test_outage_of_redis(start_fleet, account):
                 stack.enter_context(fleet.session(node, user, backend="FB2"))
     fleet.wait_for_nodes("a", "b")
     assert_moves(fleet, account, "late")
+
+
+def test_redis_hangs_in_the_middle_of_a_move(fleet, account):
+    """It answers nobody for longer than the hold lasts; then the mover, which had heard from
+    everybody, must not write the route."""
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(fleet.session(node, "u")) for node in "ab"]
+        strict = begin(fleet, ttl_ms=500, renews=False,
+                       at={"confirmed": lambda _: fleet.redis.process.send_signal(signal.SIGSTOP)})
+        try:
+            wait_for_step(strict, "confirmed")
+            waiting = [stack.enter_context(fleet[node].connect(tls=False)) for node in "ab"]
+            for client in waiting:
+                client.send(b"l LOGIN u pw\r\n")
+                assert client.read_line().startswith(b"* OK Still waiting")
+            time.sleep(1.2)
+        finally:
+            fleet.redis.process.send_signal(signal.SIGCONT)
+        assert strict.join() == mover.LOST and fleet.routed("u") == "FB1"
+        for client in waiting:
+            assert client.read_until("l", timeout=20)[-1].startswith(b"l OK")
+            assert fleet.home(client) == "FB1"
+        for client in sessions:
+            client.read_to_end()
+    fleet.wait_for_nodes("a", "b")
+    assert_moves(fleet, account)
+
+
+# --- The network ---
+
+
+@pytest.fixture
+def cabled(start_fleet):
+    """Proxy b reaches Redis by a cable of its own."""
+    made = start_fleet(count=1)
+    for user in ("u", "other"):
+        made.route(user, "FB1")
+    with Cable(made.redis.port) as cable:
+        made.cable = cable
+        made.start("b", redis_port=cable.port)
+        made.wait_for_nodes("a", "b")
+        yield made
+        cable.mend()
+
+
+@pytest.mark.parametrize("how", ["cut", "clog"])
+def test_proxy_that_is_cut_off(cabled, account, how):
+    """Its sessions go on, and who is known comes in by the last known route; a move waits for it.
+    When it hears of the hold its sessions end, and all goes on."""
+    with contextlib.ExitStack() as stack:
+        session = stack.enter_context(cabled.session("b", "u"))
+        stack.enter_context(cabled.session("b", "other"))
+        getattr(cabled.cable, how)()
+        strict = begin(cabled)
+        wait_until(lambda: strict.missing == ["b"], what="the word of a alone")
+        cabled["b"].wait_for_log("Redis is not usable")
+        late = stack.enter_context(cabled.session("b", "u", backend="FB1"))
+        waiting = stack.enter_context(cabled["a"].connect(tls=False))
+        waiting.send(b"l LOGIN u pw\r\n")
+        for _ in range(3):
+            assert waiting.read_line().startswith(b"* OK Still waiting")
+        session.assert_usable()
+        stack.enter_context(cabled.session("b", "other", backend="FB1"))
+        assert strict.outcome is None and set(cabled.nodes) == {"a", "b"}
+        cabled.cable.mend()
+        for client in (session, late):
+            assert client.read_to_end(timeout=20) == (b"", FIN)
+        assert strict.join() == mover.MOVED
+        assert waiting.read_until("l")[-1].startswith(b"l OK")
+        assert cabled.home(waiting) == "FB2"
+    assert_moves(cabled, account)
+
+
+def test_proxy_that_was_cut_off_during_a_plain_set(cabled):
+    """What changed meanwhile ends the sessions at the wrong place."""
+    with cabled.session("b", "u") as moved, cabled.session("b", "other") as stays:
+        cabled.cable.cut()
+        cabled["b"].wait_for_log("Redis is not usable")
+        cabled.route("u", "FB2")
+        moved.expect_silence(0.7)
+        moved.assert_usable()
+        cabled.cable.mend()
+        assert moved.read_to_end(timeout=20) == (b"", FIN)
+        stays.assert_usable()
+
+
+def test_flapping_cable(cabled, account):
+    """It is cut and mended all the time, while users move and clients come; nobody is on both."""
+    users = [f"f{number}" for number in range(5)]
+    for user in users:
+        cabled.route(user, "FB1")
+    stopped = threading.Event()
+
+    def flap():
+        while not stopped.wait(0.1):
+            cabled.cable.cut()
+            stopped.wait(0.05)
+            cabled.cable.mend()
+
+    flapper = threading.Thread(target=flap)
+    with Regulars(gateposts(cabled), users, tls=False, rest=0.02) as regulars:
+        regulars.wait_for_logins()
+        flapper.start()
+        for target in ("FB2", "FB1", "FB2", "FB1"):
+            movers = [begin(cabled, user, target, ttl_ms=1000) for user in users]
+            assert {strict.join() for strict in movers} == {mover.MOVED}
+        stopped.set()
+        flapper.join()
+        regulars.wait_for_logins()
+    print(f"20 moves with a flapping cable: {regulars}")
+    assert not account.overlaps
 
 
 def test_flushed_redis(fleet, account):
@@ -331,6 +458,27 @@ def test_two_processes_of_one_name(fleet, account):
     fleet["second"].stop()
     wait_until(lambda: set(fleet.nodes) == {"b", f"a~{first}"}, what="registrations")
     fleet.forget("second")
+
+
+def test_word_of_a_namesake_does_not_count(fleet, account, slow_end):
+    """The first one wakes, and hears of the hold and of its name at the same time; the other, which
+    has the name now, has still a session."""
+    first = fleet.nodes["a"]["incarnation"]
+    fleet["a"].signal(signal.SIGSTOP)
+    try:
+        fleet.start("a", name="second")
+        wait_until(lambda: fleet.nodes["a"]["incarnation"] != first, what="second a")
+        with fleet.session("second", "u"):
+            fleet.hold("u")
+            fleet.wait_for_confirmations("u", "b")
+    finally:
+        fleet["a"].signal(signal.SIGCONT)
+    fleet.wait_for_confirmations("u", "b", f"a~{first}")
+    assert account.on("FB1", "u") == 1
+    slow_end.set()
+    fleet.wait_for_confirmations("u", "a", "b", f"a~{first}")
+    fleet.release("u")
+    assert_moves(fleet, account)
 
 
 def test_registration_that_somebody_deleted(fleet, account):
