@@ -69,8 +69,8 @@ def make_backends(account, *names, **manners):
 
 
 class Fleet:
-    """`count` gateposts, called "a", "b", "c", ..., and their Redis. `backends` are FakeBackends, or
-    addresses, by name; `changes` are make_sections's."""
+    """`count` gateposts, called "a", "b", "c", ..., and their Redis. `backends` are FakeBackends,
+    addresses or options by name; `changes` are make_sections's."""
 
     def __init__(self, certificates, backends, count=2, redis_options=None, **changes):
         self.certificates = certificates

@@ -45,9 +45,9 @@ class Stop(Exception):
 
 
 class Mover:
-    """One move of one user. `at` maps steps to functions that are called when they are done: one may
-    raise Stop(DIED). With `renews` the hold is a lease that is renewed; one that sleeps() does not
-    renew it."""
+    """One move of one user. `at` maps steps to functions that are called when they are done, with
+    the mover: one may die(). With `renews` the hold is a lease that is renewed; one that sleeps()
+    does not renew it."""
 
     def __init__(self, port, user, target, ttl_ms=3000, at=None, patience=20, renews=True):
         self.port, self.user, self.target = port, user, target

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fleet whose parts die in the middle of moves: Redis, proxies, and the network between them. Moves
-stop or wait then, nobody is on two backends, and afterwards all is well without a restart."""
+"""A fleet whose parts die in the middle of moves: Redis, proxies, and the network between them.
+Moves stop or wait then, nobody is on two backends, and afterwards all is well without a restart."""
 
 import contextlib
 import signal
@@ -101,8 +101,8 @@ def accepted(fleet, node, user="u"):
 
 @pytest.mark.parametrize("data", ["kept", "lost"])
 def test_redis_dies_in_the_middle_of_a_move(start_fleet, account, data):
-    """All have confirmed, and the mover is about to write the route. It learns that Redis is gone and
-    stops; those who waited go on waiting, and come in where they lived."""
+    """All have confirmed, and the mover is about to write the route. It learns that Redis is gone,
+    and stops; those who waited go on waiting, and come in where they lived."""
     fleet = start_fleet(redis_options=DURABLE if data == "kept" else None)
     fleet.route("u", "FB1")
 
@@ -154,7 +154,7 @@ def test_redis_restarts_under_movers(start_fleet, account):
         regulars.wait_for_logins()
         for thread in movers:
             thread.start()
-        for _ in range(4):
+        for _ in range(3):
             time.sleep(0.7)
             fleet.restart_redis()
         stopped.set()
@@ -171,8 +171,8 @@ def test_redis_restarts_under_movers(start_fleet, account):
 
 
 def test_outage_of_redis(start_fleet, account):
-    """Sessions live on, and who is known comes in by the last route that was known. What has changed
-    meanwhile ends the sessions that are at the wrong place, as soon as Redis is back."""
+    """Sessions live on, and who is known comes in by the last route that was known. What has
+    changed meanwhile ends the sessions that are at the wrong place, as soon as Redis is back."""
     fleet = start_fleet()
     for user in ("stays", "moves", "late"):
         fleet.route(user, "FB1")
@@ -258,7 +258,8 @@ def test_proxy_that_is_cut_off(cabled, account, how):
         getattr(cabled.cable, how)()
         strict = begin(cabled)
         wait_until(lambda: strict.missing == ["b"], what="the word of a alone")
-        cabled["b"].wait_for_log("Redis is not usable")
+        if how == "cut":
+            cabled["b"].wait_for_log("Redis is not usable")
         late = stack.enter_context(cabled.session("b", "u", backend="FB1"))
         waiting = stack.enter_context(cabled["a"].connect(tls=False))
         waiting.send(b"l LOGIN u pw\r\n")
@@ -337,7 +338,8 @@ def test_flushed_redis(fleet, account):
 
 
 def test_proxy_is_killed_during_a_hold(fleet, account):
-    """Its word is waited for, since nobody knows what it does. `node forget` lets the move go on."""
+    """Its word is waited for, since nobody knows what it does. Who deletes its registration says
+    that it is gone."""
     with fleet.session("b", "u") as client:
         fleet["a"].signal(signal.SIGSTOP)
         strict = begin(fleet)
@@ -441,8 +443,8 @@ def test_registration(fleet):
 
 
 def test_two_processes_of_one_name(fleet, account):
-    """The one that came later has it; the first one finds out, and goes by another name, so that the
-    word of one is not taken for that of the other."""
+    """The one that came later has it; the first one finds out, and goes by another name, so that
+    the word of one is not taken for that of the other."""
     first = fleet.nodes["a"]["incarnation"]
     with fleet.session("a", "u") as client:
         fleet.start("a", name="second")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strict moves over a fleet: by a small mover, with clients that log in all the time. No login fails,
-and no user is on two backends at once, as the backends have it."""
+"""Strict moves over a fleet: by a small mover, with clients that log in all the time. No login
+fails, and no user is on two backends at once, as the backends have it."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ from fleet import Account, Fleet, Regulars, make_backends
 from mover import Mover
 from servers import short_folder, wait_until
 
-GRACE = {"kick_grace": "300ms", "hold_line": "100ms"}
+GRACE = {"kick_grace": "200ms", "hold_line": "100ms"}
 
 
 @pytest.fixture(scope="module")
@@ -192,15 +192,15 @@ def test_slow_mover_keeps_its_lease(fleet, account):
     with Regulars(gateposts(fleet), [user]) as regulars:
         regulars.wait_for_logins()
         strict = Mover(fleet.redis.port, user, "FB2", ttl_ms=500,
-                       at={step: lambda _: time.sleep(0.8) for step in ("nodes", "confirmed")})
+                       at={step: lambda _: time.sleep(0.6) for step in ("nodes", "confirmed")})
         assert strict.run() == mover.MOVED
         regulars.wait_for_logins()
     assert not regulars.failures and not account.overlaps
 
 
 def test_two_movers(fleet, account):
-    """To different backends, at the same time, again and again: one of them is told to wait, and the
-    route is that of the last one who moved."""
+    """To different backends, at the same time, again and again: one of them is told to wait, and
+    the route is that of the last one who moved."""
     user = "wanted"
     fleet.route(user, "FB1")
     outcomes = []
