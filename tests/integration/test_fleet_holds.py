@@ -171,6 +171,29 @@ def test_hold_that_is_overwritten(fleet, user):
         assert finish(client).startswith(b"l OK")
 
 
+def test_who_waited_does_not_come_all_at_once(certificates, backends, account):
+    """Those of one user neither: each has its own moment within release_spread."""
+    fleet = Fleet(certificates, backends, count=1,
+                  moves={"hold_line": "100ms", "release_spread": "2s"})
+    try:
+        fleet.route("many", "FB1")
+        fleet.hold("many")
+        with contextlib.ExitStack() as stack:
+            waiting = [stack.enter_context(fleet["a"].connect(tls=False)) for _ in range(20)]
+            for client in waiting:
+                client.send(b"l LOGIN many pw\r\n")
+            for client in waiting:
+                wait_for_line(client)
+            account.forget()
+            fleet.release("many")
+            for client in waiting:
+                assert finish(client).startswith(b"l OK")
+            moments = sorted(when for when, _ in account.begins["many"])
+        assert len(moments) == 20 and moments[-1] - moments[0] > 1
+    finally:
+        fleet.stop()
+
+
 def test_others_do_not_notice(fleet, user):
     fleet.route("other", "FB1")
     with fleet.session("a", "other") as session:
