@@ -205,20 +205,11 @@ void client_login_begin(struct session *session)
 	client_login_fail(session, &REFUSAL_SERVERBUG, "passed through too many proxies");
 }
 
-/* What it waited for a hold is not the client's time. */
-static void end_waiting(struct login *login)
-{
-	if (login->parked_ms != 0) {
-		login->waited_ms += timeouts_now_ms() - login->parked_ms;
-		login->parked_ms = 0;
-	}
-}
-
 void client_login_ask(struct session *session)
 {
 	const struct credentials *credentials = preauth_credentials(session->login->preauth);
 
-	end_waiting(session->login);
+	client_park_end(session);
 	session_enter(session, SESSION_ROUTING, session_login_deadline(session));
 	route_ask(session->set->house.router, &session->place, credentials_mailbox(credentials));
 }

@@ -38,6 +38,16 @@ void client_park_begin(struct route_place *place)
 	wait_on(session);
 }
 
+void client_park_end(struct session *session)
+{
+	struct login *login = session->login;
+
+	if (login->parked_ms != 0) {
+		login->waited_ms += timeouts_now_ms() - login->parked_ms;
+		login->parked_ms = 0;
+	}
+}
+
 /* Those who waited for one user, or for a thousand, do not all come at once. Who was assigned anew
  * has waited for Redis alone. */
 void client_park_release(struct route_place *place)
@@ -68,6 +78,7 @@ void client_park_expired(struct session *session)
 	if (login->released) {
 		client_login_ask(session);
 	} else if (waited_ms >= moves_of(session)->hold_timeout_ms) {
+		client_park_end(session);
 		client_login_fail(session, &REFUSAL_UNAVAILABLE, "on hold for too long");
 	} else {
 		keep_alive(session);

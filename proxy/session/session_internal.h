@@ -243,6 +243,9 @@ void client_login_answer(struct session *session);
 void client_park_begin(struct route_place *place);
 void client_park_release(struct route_place *place);
 
+/* client_park_end: it waits no longer. What it waited is not the client's time. */
+void client_park_end(struct session *session);
+
 /* client_park_expired is told that a line is due, or that time is over. */
 void client_park_expired(struct session *session);
 
