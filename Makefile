@@ -168,7 +168,7 @@ $(BUILD)/unit/test_table: LDFLAGS += -Wl,--wrap=calloc
 $(BUILD)/unit/test_route_cache: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc
 
 # Time passes in them when they say so.
-FROZEN := client_park departure backend_queue backend_failover backend_referral presence
+FROZEN := client_park departure orphan backend_queue backend_failover backend_referral presence
 $(FROZEN:%=$(BUILD)/unit/test_%): LDFLAGS += -Wl,--wrap=clock_gettime
 
 # It has a clock of its own.

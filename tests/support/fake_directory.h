@@ -22,7 +22,7 @@
 #define FAKE_STAYS_MAX 2000
 #define FAKE_USERS_MAX 8
 
-enum fake_state { FAKE_ASKING, FAKE_PRESENT, FAKE_PARKED, FAKE_REASSIGNING, FAKE_LINGERING };
+enum fake_state { FAKE_ASKING, FAKE_PRESENT, FAKE_LINGERING, FAKE_PARKED, FAKE_REASSIGNING };
 
 /* struct resident is one stay, and who that is. */
 struct resident {
@@ -49,6 +49,7 @@ struct directory {
 	unsigned long entered;
 	unsigned settled; /* of those that left while they were present, or lingered */
 	unsigned unsettled;
+	unsigned lingered;
 	unsigned reassigned;
 	unsigned canaries_over;
 };
@@ -73,9 +74,12 @@ static inline unsigned fake_count(const char *user, enum fake_state state)
 /* fake_here is how many there are of anybody, in whatever state. */
 static inline unsigned fake_here(void)
 {
-	return fake_count(NULL, FAKE_ASKING) + fake_count(NULL, FAKE_PRESENT) +
-	       fake_count(NULL, FAKE_PARKED) + fake_count(NULL, FAKE_REASSIGNING) +
-	       fake_count(NULL, FAKE_LINGERING);
+	unsigned count = 0;
+
+	for (unsigned state = FAKE_ASKING; state <= FAKE_REASSIGNING; state++) {
+		count += fake_count(NULL, (enum fake_state)state);
+	}
+	return count;
 }
 
 static inline struct fake_user *fake_find_user(const char *user)
@@ -340,11 +344,12 @@ bool directory_linger(struct stay *stay, struct stay *heir)
 		return false;
 	}
 	assert_null(heir->resident);
-	stay->resident = NULL;
+	fake_leave(resident);
 	resident->stay = heir;
 	resident->state = FAKE_LINGERING;
 	heir->resident = resident;
-	heir->desk = stay->desk;
+	heir->desk = fake_directory.desk;
+	fake_directory.lingered++;
 	return true;
 }
 

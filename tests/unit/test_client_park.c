@@ -387,6 +387,62 @@ static void test_hold_while_asking(void **state)
 	end(&rig, &client);
 }
 
+/* Whose backend left waits for another one, which is no hold: no longer than that takes, and in the
+ * client's own time. */
+static void test_assigned_anew(void **state)
+{
+	struct rig_options options = usual;
+	struct session_rig rig;
+	struct rig_peer client;
+	struct rig_peer backend;
+
+	(void)state;
+	options.routing = "unknown = \"assign\"\n";
+	session_rig_open(&rig, &options);
+	fake_knows("bob", "pod-7.example?assigned");
+	rig_connect(&rig, &client);
+	rig_expect(&rig, &client, "\r\n");
+	rig_say(&rig, &client, "a LOGIN bob secret\r\n");
+	rig_settle(&rig);
+	assert_int_equal(rig_count(&rig, SESSION_ROUTING), 1);
+	assert_int_equal(fake_count("bob", FAKE_REASSIGNING), 1);
+	pass(&rig, LOGIN_TIMEOUT_MS - 1000);
+	fake_assign("bob", "mail1?assigned");
+	pass(&rig, 0);
+	rig_accept(&rig, rig.backend, &backend);
+	assert_int_equal(metrics_get(&rig.metrics, METRIC_LOGINS_PARKED), 0);
+	assert_int_equal(fake_directory.reassigned, 1);
+	pass(&rig, 999);
+	expect_nothing(&rig, &client);
+	pass(&rig, 1);
+	rig_expect_only(&rig, &client, "* BYE ");
+	rig_forget(&backend);
+	end(&rig, &client);
+}
+
+/* Where there is no other one, it is not asked for for ever. */
+static void test_assigned_to_the_same(void **state)
+{
+	struct rig_options options = usual;
+	struct session_rig rig;
+	struct rig_peer client;
+
+	(void)state;
+	options.routing = "unknown = \"assign\"\n";
+	session_rig_open(&rig, &options);
+	fake_knows("bob", "pod-7.example?assigned");
+	rig_connect(&rig, &client);
+	rig_expect(&rig, &client, "\r\n");
+	rig_say(&rig, &client, "a LOGIN bob secret\r\n");
+	for (int i = 0; i < 3 && rig_count(&rig, SESSION_GREETED) == 0; i++) {
+		rig_settle(&rig);
+		fake_assign("bob", "pod-7.example?assigned");
+		pass(&rig, 1);
+	}
+	rig_expect_only(&rig, &client, "a NO [UNAVAILABLE] ");
+	end(&rig, &client);
+}
+
 /* The user is asked for anew: what was known before the hold is not used. */
 static void test_gone_after_the_hold(void **state)
 {
@@ -518,6 +574,8 @@ int main(void)
 		cmocka_unit_test(test_released_at_once),
 		cmocka_unit_test(test_hold_after_release),
 		cmocka_unit_test(test_hold_while_asking),
+		cmocka_unit_test(test_assigned_anew),
+		cmocka_unit_test(test_assigned_to_the_same),
 		cmocka_unit_test(test_gone_after_the_hold),
 		cmocka_unit_test(test_client_leaves),
 		cmocka_unit_test(test_pipelined_commands),
