@@ -39,7 +39,9 @@ unsigned pool_version(const struct pool *pool);
 must_use const struct pool_view *pool_view(struct pool *pool);
 void pool_view_unref(const struct pool_view *view);
 
-/* pool_view_find gives a member by name, NULL where there is none; borrowed from the view. */
+/* pool_view_find gives a member by name, NULL where there is none; borrowed from the view.
+ * pool_view_index gives where it is, `count` where it is not. */
+size_t pool_view_index(const struct pool_view *view, const char *name);
 struct member *pool_view_find(const struct pool_view *view, const char *name);
 
 /* pool_set_services makes the targets of a "srv:" backend its members: those that were members

@@ -57,12 +57,19 @@ static int compare_name(const void *name, const void *member)
 	return strcmp(name, (*found)->name);
 }
 
-struct member *pool_view_find(const struct pool_view *view, const char *name)
+size_t pool_view_index(const struct pool_view *view, const char *name)
 {
 	struct member *const *found =
 		bsearch(name, view->members, view->count, sizeof(struct member *), compare_name);
 
-	return found != NULL ? *found : NULL;
+	return found != NULL ? (size_t)(found - view->members) : view->count;
+}
+
+struct member *pool_view_find(const struct pool_view *view, const char *name)
+{
+	size_t index = pool_view_index(view, name);
+
+	return index < view->count ? view->members[index] : NULL;
 }
 
 struct member *pool_make_member(const struct pool *pool, size_t config, const char *name,

@@ -5,7 +5,6 @@
 #include "roster_internal.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/addr.h"
 #include "core/config.h"
@@ -13,31 +12,9 @@
 #include "routing/backend.h"
 #include "routing/pool.h"
 
-/* Where the member is in the view, `count` where it is not. */
-static size_t index_of(const struct pool_view *view, const char *name)
-{
-	size_t low = 0;
-	size_t high = view->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(view->members[middle]->name, name);
-
-		if (order == 0) {
-			return middle;
-		}
-		if (order < 0) {
-			low = middle + 1;
-		} else {
-			high = middle;
-		}
-	}
-	return view->count;
-}
-
 struct backend *roster_find(const struct roster *roster, const char *name)
 {
-	size_t index = index_of(roster->view, name);
+	size_t index = pool_view_index(roster->view, name);
 
 	return index < roster->view->count ? roster->backends[index] : NULL;
 }
