@@ -47,6 +47,12 @@ PURE_CALLS = ("printf fprintf vprintf vfprintf fopen fputs puts fwrite fread ffl
 # invariant() is how a bug of ours ends the program; it says which.
 PURE_EXCEPTIONS = {("proxy/base/error.c", "fprintf"), ("proxy/base/error.c", "fflush")}
 
+# The clock of the wall jumps: what has to wait, or grows old, goes by timeouts_now_ms. Here it is
+# shown to people, or compared with dates that others wrote.
+WALL_CLOCK = re.compile(r"(?<![\w>.])(time|ev_time|ev_now|gettimeofday)\s*\(|\bCLOCK_REALTIME\b")
+WALL_CLOCK_ROOMS = {"proxy/core/log.c", "proxy/net/tls_staple.c", "proxy/routing/directory_node.c",
+                    "proxy/routing/directory_drain.c"}
+
 NOWHERE = ("gets strcpy strcat sprintf vsprintf strtok atoi atol atoll alloca system popen rand "
            "srand tmpnam mktemp ctime asctime localtime gmtime strerror_l gethostbyname "
            "getaddrinfo setjmp longjmp").split()
@@ -170,6 +176,8 @@ def check_calls(faults, path, text):
 def check_manners(faults, path, text):
     """goto goes to done, macros stay expressions; one function changes a session's phase."""
     for number, line in enumerate(text.split("\n"), 1):
+        if WALL_CLOCK.search(line) and path not in WALL_CLOCK_ROOMS:
+            faults.add(path, number, "the clock of the wall jumps: timeouts_now_ms()")
         goto = re.search(r"\bgoto\s+(\w+)", line)
         if goto and goto.group(1) != "done":
             faults.add(path, number, f"goto {goto.group(1)}: the one label is done")
