@@ -101,6 +101,14 @@ enum upstream_verdict upstream_end(struct upstream *upstream);
  * the time for the login runs. */
 bool upstream_greeted(const struct upstream *upstream);
 
+/* upstream_has_presented tells whether anything of the credentials is in the output so far; ID is
+ * not. Where it is not, the backend can have no session of the user, and another may be tried. */
+bool upstream_has_presented(const struct upstream *upstream);
+
+/* upstream_is_unsuited tells, after UPSTREAM_FAILED, that the backend is well, but that these
+ * credentials cannot be said there: by their mechanism, their form, or what they hold. */
+bool upstream_is_unsuited(const struct upstream *upstream);
+
 /* upstream_write_ready appends the client's lines after UPSTREAM_READY: alerts, the capabilities
  * (filtered: RFC 9051 section 6.1.1 lists what changes with login; untagged if
  * `untagged_capability` or where the tagged OK has another code), and `TAG OK ...`. */

@@ -302,6 +302,16 @@ bool upstream_greeted(const struct upstream *upstream)
 	return upstream->step != STEP_GREETING;
 }
 
+bool upstream_has_presented(const struct upstream *upstream)
+{
+	return upstream->step >= STEP_CONTINUATION;
+}
+
+bool upstream_is_unsuited(const struct upstream *upstream)
+{
+	return upstream->is_unsuited;
+}
+
 enum upstream_verdict upstream_end(struct upstream *upstream)
 {
 	static const char *const when[] = {

@@ -51,6 +51,7 @@ struct upstream {
 	struct write_offer ways;
 	struct capability_offer offer;
 	struct write_login login;
+	bool is_unsuited; /* for these credentials */
 
 	/* An exchange: the challenge that was passed on last, with its NUL, and the last answer
 	 * that was not empty. */

@@ -21,7 +21,7 @@ void backend_lost(struct session *session, const char *why)
 	char told[256];
 
 	snprintf(told, sizeof(told), "%s", why);
-	if (session->phase == SESSION_GREETING) {
+	if (!session_has_presented(session)) {
 		backend_side_fail(session, &REFUSAL_UNAVAILABLE, told);
 		return;
 	}
@@ -88,6 +88,12 @@ static bool is_referred(struct session *session, struct error *why)
 
 /* --- Refusals ------------------------------------------------------------------------------- */
 
+/* A login that does not suit one backend would go round all of them. */
+static bool may_go_elsewhere(const struct session *session)
+{
+	return !session_has_presented(session) && !upstream_is_unsuited(session->login->upstream);
+}
+
 void backend_refused(struct session *session, enum upstream_verdict verdict)
 {
 	struct refusal refusal = upstream_refusal(session->login->upstream);
@@ -98,7 +104,7 @@ void backend_refused(struct session *session, enum upstream_verdict verdict)
 		session->login->refused = true;
 		observe(session, ROUTE_REFUSED, why.text);
 		client_login_reject(session, &refusal, why.text);
-	} else if (session->phase == SESSION_GREETING) {
+	} else if (may_go_elsewhere(session)) {
 		backend_side_fail(session, &refusal, why.text);
 	} else if (!is_referred(session, &why)) {
 		observe(session, ROUTE_REFUSED, why.text);

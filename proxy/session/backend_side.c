@@ -350,7 +350,7 @@ static void on_failed(struct stream *stream, const struct error *why)
 	} else if (may_try_another(session)) {
 		try_another(session, why);
 	} else {
-		fail(session, why->text);
+		backend_lost(session, why->text);
 	}
 }
 

@@ -131,11 +131,19 @@ static void stop_login(struct login *login)
 	buffer_done(&login->backend_input);
 }
 
+bool session_has_presented(const struct session *session)
+{
+	const struct login *login = session->login;
+
+	return login == NULL ||
+	       (login->upstream != NULL && upstream_has_presented(login->upstream));
+}
+
 /* Whether the backend has no session of this one: it was told nothing, has refused it, or has said
  * that it is over. */
 static bool is_settled(const struct session *session)
 {
-	return session->phase < SESSION_AUTHENTICATING || stream_has_ended(&session->upstream) ||
+	return !session_has_presented(session) || stream_has_ended(&session->upstream) ||
 	       (session->login != NULL && session->login->refused);
 }
 

@@ -168,6 +168,10 @@ void session_drop_backend(struct session *session);
  * backend is still the one that the log names. */
 void session_vacate(struct session *session);
 
+/* session_has_presented tells whether the backend was told anything of the credentials: it may have
+ * a session then, and no other is tried. */
+bool session_has_presented(const struct session *session);
+
 /* session_shed_login wipes and frees what only the login needed. */
 void session_shed_login(struct session *session);
 
@@ -258,8 +262,8 @@ void backend_side_enter(struct session *session, struct backend *backend);
 /* backend_side_go is told that it is. */
 void backend_side_go(struct session *session);
 
-/* backend_side_fail is told that nothing can be had of the backend, to which nothing of the user
- * was said yet: the next by rank is tried, or the login fails. */
+/* backend_side_fail is told that nothing can be had of the backend, to which nothing of the
+ * credentials was said yet: the next by rank is tried, or the login fails. */
 void backend_side_fail(struct session *session, const struct refusal *refusal, const char *why);
 
 /* backend_side_expired is told that the backend did not do its part in time. */
@@ -292,8 +296,8 @@ void backend_login_respond(struct session *session, const char *response);
 /* backend_refused acts on a verdict that is neither yes nor on the way to it. */
 void backend_refused(struct session *session, enum upstream_verdict verdict);
 
-/* backend_lost gives up a backend that answers no more. Where it was told of the user already, it
- * may have taken the login, so no other is tried. */
+/* backend_lost gives up a backend that answers no more. Where it was told anything of the
+ * credentials already, it may have taken the login, so no other is tried. */
 void backend_lost(struct session *session, const char *why);
 
 /* --- farewell.c --- */

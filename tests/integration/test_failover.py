@@ -13,7 +13,18 @@ from servers import black_hole, wait_until
 STATIC = {"source": "static", "unknown": "hash"}
 IMPATIENT = {"connect_timeout": "300ms", "login_timeout": "300ms"}
 FAULTS = ("refused", "black hole", "silent", "no TLS", "wrong certificate", "BYE", "nonsense",
-          "gone before the greeting")
+          "gone before the greeting", "gone at CAPABILITY", "garbage at CAPABILITY", "no STARTTLS",
+          "gone at STARTTLS")
+
+
+def last_words(greeting, words):
+    """A script: the greeting, and then these at the first command."""
+    def script(connection):
+        connection.send(greeting)
+        connection.read_command()
+        connection.send(words)
+        connection.close()
+    return script
 
 
 @contextlib.contextmanager
@@ -38,6 +49,11 @@ def pool_with_a_fault(fault, certificates):
             ill.greeting = b"* BYE not today\r\n"
         elif fault == "nonsense":
             ill.greeting = b"220 smtp.example.org ESMTP\r\n"
+        elif fault.endswith("CAPABILITY"):
+            ill.script = last_words(b"* OK hi\r\n", b"garbage\r\n" if "garbage" in fault else b"")
+        elif fault.endswith("STARTTLS"):
+            ill.script = last_words(b"* OK hi\r\n", b"G1 NO\r\n" if "no" in fault else b"")
+            addresses["ill"].update(over_tls(ill, certificates), tls="starttls")
         else:
             ill.script = lambda connection: connection.close()
         yield addresses, ill, well
