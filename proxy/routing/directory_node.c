@@ -93,7 +93,9 @@ static void note_failure(struct directory *directory, const struct redis_reply *
 
 	redis_reply_explain(reply, &why);
 	if (reply->kind != REDIS_REPLY_FAILED) {
-		log_error("this proxy cannot be registered in Redis, and asks for nobody",
+		log_error(directory->registered
+				  ? "the registration of this proxy cannot be renewed"
+				  : "this proxy cannot be registered in Redis, and asks for nobody",
 			  log_text("node", directory->node.name), log_text("detail", why.text));
 	}
 	if (!directory->registered) {
