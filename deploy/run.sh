@@ -238,7 +238,7 @@ print_next() {
 		echo "  redis-cli -s $DIR/redis.sock SET gatepost:route:alice mail2"
 		echo "                       (her sessions end, and her next login goes to mail2)"
 		echo "  redis-cli -s $DIR/redis.sock SET gatepost:hold:alice word EX 20"
-		echo "                       (her logins wait for as long, with their connections open)"
+		echo "                       (her logins wait for as long, still connected)"
 	fi
 	echo
 }
