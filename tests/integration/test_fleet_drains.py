@@ -197,7 +197,11 @@ def test_race_of_assignments(unlike):
             assert {f"{found[user, node]}?assigned" for node in NODES} == {unlike.routed(user)}
         for client in clients.values():
             client.expect_silence(0)
-    assert set(found.values()) == set(NAMES)
+    for node in NODES:
+        unlike[node].signal()
+        assert unlike[node].wait() == 0
+    assert sum(int(unlike[node].events("stopped")[0]["routes_assigned_total"])
+               for node in NODES) == len(users)
 
 
 def test_assignments_survive_drains(assigning):
