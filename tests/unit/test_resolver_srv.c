@@ -235,8 +235,8 @@ static struct made *make_chain(unsigned links, bool backwards)
 
 	for (unsigned i = 0; i < links; i++) {
 		unsigned link = backwards ? links - 1 - i : i;
-		char owner[16];
-		char target[16];
+		char owner[32];
+		char target[32];
 
 		snprintf(owner, sizeof(owner), "n%u.test", link);
 		snprintf(target, sizeof(target), "N%u.test", link + 1);
