@@ -104,7 +104,9 @@ void session_accept(struct session_set *set, const struct config_listener *liste
 		    const struct addr *peer);
 
 /* session_set_drain ends all sessions that have not logged in and are not about to, and lets the
- * others go on; new ones must not come. */
+ * others go on; new ones must not come. Logins of users on hold, from now on too, are told BYE:
+ * another proxy can take them. And the ends of sessions whose backend is gone are not spread any
+ * more: a proxy that ends has no time for that, and those of other proxies still are. */
 void session_set_drain(struct session_set *set);
 
 /* session_set_finish ends all others in order: what their backends sent still reaches the clients.

@@ -25,11 +25,16 @@ static void wait_on(struct session *session)
 	session_enter(session, SESSION_PARKED, line_ms < end_ms ? line_ms : end_ms);
 }
 
+/* Another proxy can wait as well, and for longer than this one lives. */
 void client_park_begin(struct route_place *place)
 {
 	struct session *session = container_of(place, struct session, place);
 	struct login *login = session->login;
 
+	if (session->set->draining) {
+		client_side_drain(session);
+		return;
+	}
 	login->released = false;
 	if (login->parked_ms == 0) {
 		metrics_count(session->set->house.metrics, METRIC_LOGINS_PARKED);

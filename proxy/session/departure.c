@@ -193,11 +193,13 @@ static const struct stream_events orphan_events = {
 	.failed = orphan_failed,
 };
 
+/* A proxy that ends does not wait for those who have nothing left but their turn. */
 static uint64_t book_end(const struct session *session)
 {
 	struct member *member = session->backend->member;
+	bool spreads = member != NULL && !session->set->draining;
 
-	return member != NULL ? member_book_end(member, timeouts_now_ms()) : 0;
+	return spreads ? member_book_end(member, timeouts_now_ms()) : 0;
 }
 
 void departure_orphan(struct session *session, enum close_reason reason, enum stream_ending ending)

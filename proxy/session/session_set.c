@@ -158,7 +158,9 @@ void session_set_drain(struct session_set *set)
 	visit_phase(set, SESSION_PROXY_HEADER, close_drained);
 	visit_phase(set, SESSION_HANDSHAKE, close_drained);
 	visit_phase(set, SESSION_GREETED, client_side_drain);
+	visit_phase(set, SESSION_PARKED, client_side_drain);
 	visit_phase(set, SESSION_REFUSING, client_login_answer);
+	visit_phase(set, SESSION_ORPHANED, departure_orphan_expired);
 }
 
 static void end_relay(struct session *session)
@@ -174,7 +176,6 @@ void session_set_finish(struct session_set *set)
 	visit_phase(set, SESSION_REFUSING, client_login_answer);
 	visit_phase(set, SESSION_RELAYING, end_relay);
 	visit_phase(set, SESSION_LEAVING, end_relay);
-	visit_phase(set, SESSION_ORPHANED, departure_orphan_expired);
 }
 
 void session_set_close(struct session_set *set)
