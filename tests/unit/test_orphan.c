@@ -267,9 +267,9 @@ static void test_shutting_down(void **state)
 	(void)state;
 	begin(&rig, &usual, clients, backends);
 	lose_backends(&rig, backends);
-	session_set_drain(&rig.set);
 	assert_int_equal(rig_count(&rig, SESSION_ORPHANED), COUNT - AT_ONCE);
-	session_set_finish(&rig.set);
+	session_set_drain(&rig.set);
+	assert_int_equal(rig_count(&rig, SESSION_ORPHANED), 0);
 	for (size_t i = 0; i < COUNT; i++) {
 		expect_end(&rig, &clients[i]);
 	}
