@@ -66,7 +66,7 @@ REPLAYS      := $(patsubst %,$(BUILD)/replay/%,$(FUZZERS))
 BENCH_TOOLS  := $(patsubst %,$(BUILD)/bench/%,imapload plain_backend tls_memory route_cache directory uncached)
 
 .DEFAULT_GOAL := all
-.PHONY: FORCE all help run test programs unit replay integration scan check lint fuzz bench clean install-deps
+.PHONY: FORCE all help run test programs unit replay integration scan check lint model fuzz bench clean install-deps
 .SECONDARY:
 
 all: $(GATEPOST) ## build gatepost (VARIANT=release|debug|asan|tsan)
@@ -101,15 +101,20 @@ scan: $(GATEPOST) ## what testssl.sh has to say of TLS, all of it (minutes)
 	@SCAN=1 GATEPOST="$(abspath $(GATEPOST))" $(PYTHON) -m pytest -q -p no:cacheprovider \
 		tests/integration/test_tls_scanners.py
 
-check: ## what a change must pass: lint, and every test under ASan and UBSan
+check: ## what a change must pass: lint, models, and every test under ASan and UBSan
 	@deploy/install-deps.sh --check
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@$(MAKE) --no-print-directory lint
+	@$(PYTHON) tests/model/run.py --quick
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan programs
 	@$(MAKE) --no-print-directory VARIANT=asan unit replay integration
 
 lint: $(GATEPOST) ## floors, headers, globals, sizes, linkage, clang-tidy, cppcheck
 	@CPPFLAGS="$(CPPFLAGS)" tests/lint/run.sh $(GATEPOST) $(MAIN_OBJECT) $(ROOM_OBJECTS)
+
+model: ## every schedule of moves, proxies and losses, and each rule taken away (minutes)
+	@deploy/install-deps.sh --check
+	@$(PYTHON) tests/model/run.py
 
 fuzz: ## libFuzzer on every target (TIME=60 seconds each)
 	@deploy/install-deps.sh --check

@@ -2,7 +2,7 @@
  *
  * The directory: where users live, for all workers of the process. It keeps what Redis said (a
  * bounded cache), who is here (every login and session of every user), and which users are on hold;
- * and it is this proxy's half of a strict move (docs/moves.md, tests/model/move.pml).
+ * and it is this proxy's half of a strict move (docs/moves.md, tests/model).
  *
  * Workers enter and leave stays; that costs a lock on one of DIRECTORY_SHARDS and, where the answer
  * is known, nothing else. Redis is spoken to on one thread, the keeper's.

@@ -10,16 +10,17 @@
  *          word of the change is on its way
  *   quiet  when all that was heard is dealt with, every session that was not told to go is where
  *          Redis wants it, nobody waits for a hold that is over, nobody stays in spite of one, and
- *          a hold that was set, or renewed, while the proxy heard of changes is known to it
+ *          a hold that was set, or renewed, while the proxy heard of changes is known to it, and
+ *          confirmed once nobody is present
  *   swap   a route that an operator wrote is not replaced by one that is assigned
  *
  * Commands go over one connection, and changes are told on another, late and in any order between
  * keys. Each may be lost at any moment, and what was not told by then never is. After the
  * commands' connection comes back, the proxy has to register before it asks; it may hear of
- * changes sooner.
+ * changes sooner. That a hold has expired is told when Redis comes across it, perhaps never.
  *
  *   WITNESS  1: a session that has followed its user is an error, so that it is seen to happen; 2:
- *            a login that waits for the end of a hold is one
+ *            a login that waits for the end of a hold that is confirmed is one
  */
 #ifndef WITNESS
 #define WITNESS 0
@@ -45,6 +46,7 @@ bool watching = false;
 bool tell_route = false;
 bool tell_hold = false;
 bool told_of_hold = false; /* the hold that stands was told, or will be */
+bool untold = false;       /* it has expired, and Redis has not come across it */
 
 /* --- The proxy */
 bool ready = false;      /* there is a connection for commands */
@@ -55,7 +57,11 @@ bool about_hold = false; /* even if nobody is here */
 byte cache = NONE;       /* the last route that is known */
 bool fresh = false;      /* and may be used without asking */
 bool held = false;       /* a hold is known */
+bool confirms = false;   /* and shall be confirmed */
+bool due = false;        /* now, or when the pause after a failure is over */
+bool confirming = false;
 bool at[3];              /* who was told a route, and not to go, by the backend */
+bool going = false;      /* who was told to go, and is still present */
 bool waiting = false;    /* a login waits for an answer */
 bool parked = false;     /* a login waits for the end of the hold */
 byte asking = NOTHING;
@@ -64,10 +70,17 @@ byte said_route = NONE;
 bool counts = false; /* nothing was heard of the user since it was asked, and nothing missed */
 byte swap = NONE;    /* a backend that is given up: another shall be assigned */
 
-#define SOMEBODY (at[A] || at[B] || waiting || parked)
+#define PRESENT (at[A] || at[B] || going)
+#define SOMEBODY (PRESENT || waiting || parked)
 #define CAN_ASK (ready && registered)
+#define MAY_CONFIRM (held && confirms && !PRESENT && CAN_ASK && watching)
+#ifdef BUG_NO_LOOK
+#define LOOKS false
+#else
+#define LOOKS (held && SOMEBODY) /* once in a while whether the hold is over */
+#endif
 #define QUIET (CAN_ASK && watching && !tell_route && !tell_hold && !sweep && !ask && \
-	       asking == NOTHING && !waiting)
+	       asking == NOTHING && !waiting && !due && !confirming && !LOOKS)
 
 inline tell_of_route() {
 	tell_route = tell_route || watching
@@ -75,7 +88,13 @@ inline tell_of_route() {
 
 inline tell_of_hold() {
 	tell_hold = tell_hold || watching;
-	told_of_hold = hold && watching
+	told_of_hold = hold && watching;
+	untold = false
+}
+
+/* Whether there is something to be confirmed now. */
+inline consider() {
+	due = due || MAY_CONFIRM
 }
 
 /* The last known route, while Redis does not answer. */
@@ -87,7 +106,8 @@ inline serve_last() {
 }
 
 inline end_question() {
-	asking = NOTHING; said_hold = false; said_route = NONE; counts = false
+	asking = NOTHING; said_hold = false; said_route = NONE; counts = false;
+	consider()
 }
 
 /* Redis said no, or nothing, or the connection is gone. */
@@ -112,24 +132,26 @@ inline gap() {
 }
 
 inline go_blind() {
-	watching = false; tell_route = false; tell_hold = false; told_of_hold = false;
+	watching = false; tell_route = false; tell_hold = false;
+	told_of_hold = false; untold = false;
 	gap()
 }
 
 inline learn_hold() {
-	held = true; cache = NONE; fresh = false;
+	held = true; confirms = true; cache = NONE; fresh = false;
 	parked = parked || waiting; waiting = false;
-	/* they are told to go */
+	going = PRESENT;
 	at[A] = false; at[B] = false
 }
 
 inline learn_route() {
-	held = false; cache = said_route;
+	held = false; confirms = false; cache = said_route;
 #ifdef BUG_FRESH_WHILE_BLIND
 	fresh = true;
 #else
 	fresh = watching;
 #endif
+	going = going || at[3 - cache];
 	at[3 - cache] = false;
 	at[cache] = at[cache] || waiting;
 	waiting = false;
@@ -155,13 +177,18 @@ end:	do
 	/* it has waited for too long */
 	:: atomic { waiting -> serve_last(); waiting = false }
 	/* they leave */
-	:: atomic { at[A] -> at[A] = false }
-	:: atomic { at[B] -> at[B] = false }
+	:: atomic { at[A] -> at[A] = false; consider() }
+	:: atomic { at[B] -> at[B] = false; consider() }
+#ifdef BUG_LEAVE_UNNOTICED
+	:: atomic { going -> going = false }
+#else
+	:: atomic { going -> going = false; consider() }
+#endif
 	:: atomic { parked -> parked = false }
 	:: atomic { ask && !SOMEBODY && !held && !about_hold -> ask = false }
 
 	/* --- a question */
-	:: atomic { ask && asking == NOTHING && CAN_ASK ->
+	:: atomic { ask && asking == NOTHING && !confirming && CAN_ASK ->
 		ask = false; counts = true; asking = ASKED }
 	:: atomic { asking == ASKED -> said_hold = hold; asking = HALF }
 	:: atomic { asking == HALF -> said_route = route; asking = BOTH }
@@ -178,6 +205,22 @@ end:	do
 		fi;
 		end_question() }
 	:: atomic { asking != NOTHING -> fail_question() }
+	:: atomic { LOOKS && !ask && asking == NOTHING -> ask = true }
+
+	/* --- a confirmation: questions go first */
+	:: atomic { due && asking == NOTHING && !confirming ->
+		due = false; confirming = MAY_CONFIRM && !ask }
+	:: atomic { confirming ->
+		confirming = false;
+		if
+		:: CAN_ASK && hold -> confirms = false
+		:: CAN_ASK && !hold -> ask = true
+#ifdef BUG_CONFIRM_ONCE
+		:: true
+#else
+		:: consider() /* it came to nothing: once more, later */
+#endif
+		fi }
 
 	/* --- what was known is old, or has no room */
 	:: atomic { fresh -> fresh = false }
@@ -213,7 +256,14 @@ end:	do
 		ready = false; registered = false;
 		if :: asking != NOTHING -> fail_question() :: else fi }
 	:: atomic { !ready -> ready = true }
-	:: atomic { ready && !registered -> registered = true }
+	:: atomic { ready && !registered ->
+		registered = true;
+#ifndef BUG_RESUME_FORGETS_HOLDS
+		ask = ask || held
+#endif
+		}
+	/* somebody has taken the name, or the registration away */
+	:: atomic { registered -> registered = false }
 	:: atomic { ready && !watching ->
 		watching = true; gap();
 #ifndef BUG_NO_SWEEP
@@ -231,7 +281,7 @@ end:	do
 
 	/* --- a backend that was assigned is given up, and another is to be assigned: whoever asked
 	 * for it has left, and comes again; the script is carried out later */
-	:: atomic { at[A] && !held && swap == NONE -> at[A] = false; swap = A }
+	:: atomic { at[A] && !held && swap == NONE -> at[A] = false; swap = A; consider() }
 	:: atomic { swap != NONE && ready ->
 		if
 #ifdef BUG_SWAP_UNCHECKED
@@ -253,19 +303,22 @@ end:	do
 	:: atomic { route = 3 - route; assigned = false; tell_of_route() }
 	:: atomic { route = 3 - route; assigned = true; tell_of_route() }
 	:: atomic { hold = !hold; tell_of_hold() }
-	/* it is renewed */
+	/* it is renewed, or it expires, which may be told later */
 	:: atomic { hold -> tell_of_hold() }
+	:: atomic { hold -> hold = false; told_of_hold = false; untold = watching }
+	:: atomic { untold -> tell_of_hold() }
 	:: atomic { QUIET ->
 		assert(!at[A] || route == A);
 		assert(!at[B] || route == B);
-		assert(!held || hold);
+		assert(!parked || hold);
+		assert(!held || hold || untold);
 		assert(!hold || !(at[A] || at[B]));
 		assert(!told_of_hold || held);
-		assert(!parked || hold) }
+		assert(!told_of_hold || PRESENT || !confirms) }
 #if WITNESS == 1
 	:: atomic { QUIET && at[B] -> assert(false) }
 #elif WITNESS == 2
-	:: atomic { QUIET && held && parked -> assert(false) }
+	:: atomic { hold && held && parked && !confirms -> assert(false) }
 #endif
 	od
 }
