@@ -192,6 +192,12 @@ static void add_others(struct buffer *text, const struct session_rig *rig,
 	buffer_done(&lines);
 }
 
+static const char users[] = "[routing.users]\nalice = \"mail1\"\ncarol = \"mail1\"\n"
+			    "\"alice@example.org\" = \"mail1\"\n"
+			    "dora = \"implicit\"\nerin = \"starttls\"\n"
+			    "stuck = \"stuck\"\nnowhere = \"nowhere\"\nloop = \"loop\"\n"
+			    "unixloop = \"unixloop\"\nnounix = \"nounix\"\nsilent = \"silent\"\n";
+
 static struct config *make_config(struct session_rig *rig, const struct rig_options *options)
 {
 	struct buffer text = {0};
@@ -202,11 +208,9 @@ static struct config *make_config(struct session_rig *rig, const struct rig_opti
 	buffer_printf(&text, "[routing]\nsource = \"%s\"\n%s\n",
 		      options->directory != NULL ? "redis" : "static",
 		      or_nothing(options->routing));
-	buffer_printf(&text, "[routing.users]\nalice = \"mail1\"\ncarol = \"mail1\"\n"
-			     "\"alice@example.org\" = \"mail1\"\n"
-			     "dora = \"implicit\"\nerin = \"starttls\"\n"
-			     "stuck = \"stuck\"\nnowhere = \"nowhere\"\nloop = \"loop\"\n"
-			     "unixloop = \"unixloop\"\nnounix = \"nounix\"\nsilent = \"silent\"\n");
+	if (!options->asks_all) {
+		buffer_append_text(&text, users);
+	}
 	buffer_printf(&text, "[limits]\n%s\n[moves]\n%s\n[health]\n%s\n",
 		      or_nothing(options->limits), or_nothing(options->moves),
 		      or_nothing(options->health));

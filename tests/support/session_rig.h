@@ -57,6 +57,7 @@ struct rig_options {
 	const char *secure_address;  /* of dora's and erin's, in place of rig->secure */
 	const char *dns;             /* "address:port" */
 	struct directory *directory; /* see support/fake_directory.h; NULL: source = "static" */
+	bool asks_all;               /* of the users above, too */
 	unsigned max_sessions;       /* 0: plenty */
 };
 
