@@ -114,6 +114,13 @@ static void answer(struct router *router, struct route_place *place,
 
 /* --- What the directory says ---------------------------------------------------------------- */
 
+/* Whatever is said may be of members that came since. Where memory is short those of before go on
+ * to serve. */
+static void keep_in_step(struct router *router)
+{
+	(void)roster_refresh(&router->chooser.roster);
+}
+
 static struct router *router_of(const struct stay *stay)
 {
 	return container_of(stay->desk, struct router, desk);
@@ -151,6 +158,7 @@ static void on_answered(struct stay *stay, const struct directory_answer *said)
 						});
 		return;
 	}
+	keep_in_step(router);
 	subject = subject_of(stay, said);
 	subject.as_it_is = place->reassigned;
 	route_choose(&router->chooser, &subject, &choice);
@@ -170,6 +178,7 @@ static void on_changed(struct stay *stay, const struct directory_answer *said)
 	struct route_subject subject = subject_of(stay, said);
 	struct route_choice choice = {0};
 
+	keep_in_step(router);
 	subject.even_down = true;
 	route_choose(&router->chooser, &subject, &choice);
 	if (choice.verdict == ROUTE_CHOICE_UNUSABLE) {
@@ -244,8 +253,7 @@ void route_ask(struct router *router, struct route_place *place, const char *use
 		answer(router, place, &unknown);
 		return;
 	}
-	/* Where memory is short the members of before go on to serve. */
-	(void)roster_refresh(&router->chooser.roster);
+	keep_in_step(router);
 	known = config_find_user(router->config, key);
 	if (known < router->config->backend_count) {
 		answer_static(router, place, known, key);
