@@ -353,6 +353,9 @@ static void test_next(void **state)
 	}
 	assert_false(next(&login, "alice"));
 	leave(&login);
+	/* Nor for who has left. */
+	route_ask(world.router, &login.place, "alice");
+	leave(&login);
 	assert_false(next(&login, "alice"));
 }
 
