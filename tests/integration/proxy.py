@@ -167,7 +167,8 @@ class Gatepost:
 
     def events(self, event=None):
         """The lines of the log as dictionaries; those of one event where it is named."""
-        lines = [parse_log_line(line) for line in self.log().splitlines()]
+        complete = self.log().rpartition("\n")[0]
+        lines = [parse_log_line(line) for line in complete.splitlines()]
         return [line for line in lines if event is None or line.get("event") == event]
 
     def end_of(self, client, seconds=5):

@@ -182,7 +182,7 @@ def test_sigterm_while_backends_and_redis_are_silent(start_gatepost, fb1, fake_r
         one.send(b"a LOGIN u1 pw\r\n")
         fb1.wait_for_connection()
         two.send(b"a LOGIN u2 pw\r\n")
-        wait_until(lambda: len(fake_redis.lookups()) == 2)
+        wait_until(lambda: any(words[-1].endswith(b":u2") for words in fake_redis.commands))
         gatepost.signal()
         for client in (one, two):
             data, _ = client.read_to_end()
