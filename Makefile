@@ -63,10 +63,10 @@ UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/
 SUPPORT      := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 FUZZERS      := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS      := $(patsubst %,$(BUILD)/replay/%,$(FUZZERS))
-BENCH_TOOLS  := $(patsubst %,$(BUILD)/bench/%,imapload plain_backend tls_memory)
+BENCH_TOOLS  := $(patsubst %,$(BUILD)/bench/%,imapload plain_backend tls_memory route_cache directory uncached)
 
 .DEFAULT_GOAL := all
-.PHONY: FORCE all help run test programs unit replay integration scan check lint fuzz bench clean install-deps
+.PHONY: FORCE all help run test programs unit replay integration scan check lint model fuzz bench clean install-deps
 .SECONDARY:
 
 all: $(GATEPOST) ## build gatepost (VARIANT=release|debug|asan|tsan)
@@ -101,25 +101,33 @@ scan: $(GATEPOST) ## what testssl.sh has to say of TLS, all of it (minutes)
 	@SCAN=1 GATEPOST="$(abspath $(GATEPOST))" $(PYTHON) -m pytest -q -p no:cacheprovider \
 		tests/integration/test_tls_scanners.py
 
-check: ## what a change must pass: lint, and every test under ASan and UBSan
+check: ## what a change must pass: lint, models, and every test under ASan and UBSan
 	@deploy/install-deps.sh --check
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@$(MAKE) --no-print-directory lint
+	@$(PYTHON) tests/model/run.py --quick
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan programs
 	@$(MAKE) --no-print-directory VARIANT=asan unit replay integration
 
 lint: $(GATEPOST) ## floors, headers, globals, sizes, linkage, clang-tidy, cppcheck
 	@CPPFLAGS="$(CPPFLAGS)" tests/lint/run.sh $(GATEPOST) $(MAIN_OBJECT) $(ROOM_OBJECTS)
 
+model: ## every schedule of moves, proxies and losses, and each rule taken away (minutes)
+	@deploy/install-deps.sh --check
+	@$(PYTHON) tests/model/run.py
+
 fuzz: ## libFuzzer on every target (TIME=60 seconds each)
 	@deploy/install-deps.sh --check
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=fuzz $(patsubst %,build/fuzz/fuzzers/%,$(FUZZERS))
 	@tests/fuzz/run.sh build/fuzz/fuzzers $(TIME)
 
-bench: ## gatepost beside nginx and HAProxy, on one pinned core
+bench: ## what routing costs, and gatepost beside nginx and HAProxy, on one pinned core
 	@deploy/install-deps.sh --bench
 	@$(MAKE) --no-print-directory -j$(JOBS) $(GATEPOST) $(BENCH_TOOLS)
 	@$(BUILD)/bench/tls_memory
+	@$(BUILD)/bench/route_cache
+	@$(BUILD)/bench/directory
+	@$(PYTHON) tests/bench/routing.py --gatepost $(GATEPOST) --tools $(BUILD)/bench
 	@$(PYTHON) tests/bench/run.py --gatepost $(GATEPOST) --tools $(BUILD)/bench
 
 clean: ## remove build/
@@ -158,8 +166,19 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.c.o $(SUPPORT) $(ROOMS)
 	@mkdir -p $(@D)
 	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
-# It makes allocations fail, one after the other.
+# They make allocations fail.
 $(BUILD)/unit/test_session_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=strdup
+$(BUILD)/unit/test_roster: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=strdup
+$(BUILD)/unit/test_table: LDFLAGS += -Wl,--wrap=calloc
+$(BUILD)/unit/test_route_cache: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc
+
+# Time passes in them when they say so.
+FROZEN := client_park departure orphan backend_queue backend_failover backend_referral presence
+$(FROZEN:%=$(BUILD)/unit/test_%): LDFLAGS += -Wl,--wrap=clock_gettime
+
+# It has a clock of its own.
+$(BUILD)/unit/test_resolver: LDFLAGS += -Wl,--wrap=timeouts_now_ms
+$(BUILD)/unit/test_member: LDFLAGS += -Wl,--wrap=timeouts_now_ms
 
 $(BUILD)/replay/%: $(BUILD)/tests/fuzz/%.c.o $(BUILD)/tests/fuzz/replay_main.c.o $(ROOMS)
 	@echo "  LINK $@"
@@ -176,6 +195,10 @@ $(BUILD)/bench/imapload: $(patsubst %,$(BUILD)/%.o,$(wildcard tests/bench/load_*
 # The certificates of the tests are made under cmocka's assertions.
 $(BUILD)/bench/tls_memory: LDLIBS += -lcmocka
 $(BUILD)/bench/tls_memory: $(BUILD)/tests/support/certified.c.o $(ROOMS)
+
+$(BUILD)/bench/route_cache: $(ROOMS)
+$(BUILD)/bench/directory $(BUILD)/bench/uncached: LDLIBS += -lcmocka
+$(BUILD)/bench/directory $(BUILD)/bench/uncached: $(BUILD)/tests/support/config_text.c.o $(ROOMS)
 
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.c.o
 	@echo "  LINK $@"

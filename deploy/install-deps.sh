@@ -6,7 +6,7 @@
 #
 #   deploy/install-deps.sh            what `make` and `make run` need
 #   deploy/install-deps.sh --test     and what `make test` needs
-#   deploy/install-deps.sh --check    and what `make check` and `make fuzz` need
+#   deploy/install-deps.sh --check    and what `make check`, `make model` and `make fuzz` need
 #   deploy/install-deps.sh --bench    what `make bench` needs
 
 set -eu
@@ -17,7 +17,7 @@ RUN="redis-server redis-tools dovecot-imapd openssl curl ca-certificates python3
 TEST="libcmocka-dev python3-pytest isync libsasl2-modules neomutt mutt offlineimap3 bsdutils
       fetchmail getmail6 interimap imapfilter gsasl cyrus-clients uw-mailutils aerc expect
       sslscan testssl.sh python3-cryptography"
-CHECK="clang clang-format clang-tidy libclang-rt-dev cppcheck"
+CHECK="clang clang-format clang-tidy libclang-rt-dev cppcheck spin"
 BENCH="nginx libnginx-mod-mail haproxy libcmocka-dev"
 
 POLICY=/usr/sbin/policy-rc.d

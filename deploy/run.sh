@@ -236,7 +236,9 @@ print_next() {
 		echo "  cat $DIR/gatepost.toml"
 	else
 		echo "  redis-cli -s $DIR/redis.sock SET gatepost:route:alice mail2"
-		echo "                       (her next login goes to mail2)"
+		echo "                       (her sessions end, and her next login goes to mail2)"
+		echo "  redis-cli -s $DIR/redis.sock SET gatepost:hold:alice word EX 20"
+		echo "                       (her logins wait for as long, still connected)"
 	fi
 	echo
 }

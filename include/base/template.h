@@ -7,6 +7,7 @@
 #define GATEPOST_BASE_TEMPLATE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/base.h"
 #include "base/error.h"
@@ -21,5 +22,9 @@ must_use bool template_check(const char *template, struct error *error);
  * of it where there is none), {domain} what stands behind it (nothing where there is none). Other
  * braces stand for themselves, and so do those of the user. */
 void template_expand(struct buffer *out, const char *template, const char *user);
+
+/* template_find is where the first placeholder of `template` begins, and its length; NULL when
+ * there is none. */
+const char *template_find(const char *template, size_t *length);
 
 #endif

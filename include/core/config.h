@@ -16,22 +16,19 @@
 #include "base/base.h"
 #include "core/config_backend.h"
 #include "core/config_front.h"
-#include "core/config_value.h"
+#include "core/config_pool.h"
+#include "core/config_redis.h"
+#include "core/config_routing.h"
 
-/* Bounds of the file itself, of what may be repeated in it, of the words of a lookup command, and
- * of a user name once it is normalised. */
-#define CONFIG_FILE_MAX         (16 << 20)
-#define CONFIG_TABLES_MAX       4096
-#define CONFIG_LOOKUP_WORDS_MAX 16
-#define CONFIG_USER_MAX         255
+/* Bounds of the file itself, and of what may be repeated in it. */
+#define CONFIG_FILE_MAX   (16 << 20)
+#define CONFIG_TABLES_MAX 4096
 
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_LOGFMT, CONFIG_LOG_JSON };
-enum config_source { CONFIG_SOURCE_REDIS, CONFIG_SOURCE_STATIC };
-enum config_unknown { CONFIG_UNKNOWN_REJECT };
-enum config_user_case { CONFIG_USER_LOWER, CONFIG_USER_KEEP };
 
 struct config_process {
+	char *node;       /* what this proxy is called in the fleet, "" = the host's name */
 	unsigned workers; /* 0 = one per CPU */
 	char *user;       /* "" = stay */
 	uint64_t drain_timeout_ms;
@@ -41,32 +38,6 @@ struct config_process {
 struct config_log {
 	enum config_log_level level;
 	enum config_log_format format;
-};
-
-struct config_redis {
-	struct endpoint address; /* host, IP or Unix socket */
-	char *user;              /* "" = none (AUTH password) */
-	char *password;          /* "" = no AUTH */
-	unsigned database;
-	uint64_t timeout_ms;
-};
-
-/* A user of [routing.users]; `backend` is an index into config.backends. */
-struct config_user {
-	char *name; /* normalised as user_case and default_domain say */
-	size_t backend;
-};
-
-struct config_routing {
-	enum config_source source;
-	char *lookup; /* checked: reads only, has a placeholder, words with single spaces */
-	enum config_user_case user_case;
-	enum config_unknown unknown;
-	char *default_domain;
-	char *url_ca; /* path of a PEM file, "" = the system's */
-	struct config_place url_ca_place;
-	struct config_user *users; /* sorted by name */
-	size_t user_count;
 };
 
 struct config_limits {
@@ -97,6 +68,8 @@ struct config {
 	struct config_routing routing;
 	struct config_backend *backends;
 	size_t backend_count;
+	struct config_health health;
+	struct config_moves moves;
 	struct config_limits limits;
 	int references; /* atomic; config.c only */
 };

@@ -19,6 +19,12 @@ enum config_login { CONFIG_LOGIN_SAME, CONFIG_LOGIN_LOGIN, CONFIG_LOGIN_PLAIN };
 struct config_backend {
 	char *name; /* letters, digits, '-', '_' and '.': never mistaken for a URL */
 	struct endpoint address;
+	char *service;   /* of "srv:" its name, and `address` is ENDPOINT_NONE; "" otherwise */
+	unsigned weight; /* for hash and assign; 0 = only users routed here by name */
+	struct config_addresses sources; /* of connections to it; none = the system chooses */
+	unsigned connect_rate;           /* connections a second, 0 = no limit */
+	uint64_t connect_queue_ms;       /* the longest that one waits for its turn */
+	uint64_t slow_start_ms;          /* until all of connect_rate is used, once it is up */
 	enum config_tls tls;
 	bool verify;
 	char *ca;           /* path of a PEM file, "" = the system's */

@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+struct addr;
 struct cidr;
 
 enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
@@ -22,6 +23,19 @@ struct config_place {
 struct config_texts {
 	char **texts;
 	size_t count;
+};
+
+struct config_addresses {
+	struct addr *addresses; /* without ports */
+	size_t count;
+};
+
+/* Hosts that are allowed: names ("mail.example.org"), all below a domain ("*.example.org"), and
+ * networks, which are for hosts that are written as addresses. Zero is the empty list. */
+struct config_hosts {
+	struct config_texts names; /* in lower case */
+	struct cidr *networks;
+	size_t network_count;
 };
 
 struct config_networks {

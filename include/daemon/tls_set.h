@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * All TLS of the process, made once from the configuration while its privileges last: the store
- * that clients meet, and one client for each backend.
+ * that clients meet, one client for each backend, and one for Redis.
  */
 #ifndef GATEPOST_DAEMON_TLS_SET_H
 #define GATEPOST_DAEMON_TLS_SET_H
@@ -24,7 +24,8 @@ struct tls_set {
 	struct tls_store *front;      /* NULL where no listener has TLS */
 	struct tls_client **backends; /* one for each of the configuration, NULL without TLS */
 	size_t backend_count;
-	struct tls_client *urls; /* for backends that a URL names; NULL where none can be */
+	struct tls_client *redis; /* NULL without TLS */
+	struct tls_client *urls;  /* for backends that a URL names; NULL where none can be */
 };
 
 /* tls_set_load reads all files. On failure `error` names the file, and the set is to be given to

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A worker: one thread, one loop, its own listening sockets, its own sessions, its own connection
- * to Redis. Workers share the configuration, TLS and the session limit, nothing else.
+ * A worker: one thread, one loop, its own listening sockets, its own sessions. Workers share the
+ * configuration, TLS, the pool, the directory and the session limit, nothing else.
  */
 #ifndef GATEPOST_DAEMON_WORKER_H
 #define GATEPOST_DAEMON_WORKER_H
@@ -14,9 +14,12 @@
 #include "daemon/mailbox.h"
 #include "session/close_reason.h"
 
+struct canary;
 struct config;
+struct directory;
 struct limit;
 struct metrics;
+struct pool;
 struct tls_set;
 struct worker;
 
@@ -24,6 +27,9 @@ struct worker;
 struct worker_settings {
 	struct config *config;
 	const struct tls_set *tls;
+	struct pool *pool;
+	struct directory *directory; /* NULL where routing.source is "static" */
+	struct canary *canary;       /* NULL where there is none */
 	struct limit *limit;
 	const int *listener_fds; /* one for each listener of the configuration, owned from now on */
 	struct mailbox *supervisor; /* gets LETTER_ENDED when the loop is over */

@@ -101,6 +101,14 @@ enum upstream_verdict upstream_end(struct upstream *upstream);
  * the time for the login runs. */
 bool upstream_greeted(const struct upstream *upstream);
 
+/* upstream_has_presented tells whether anything of the credentials is in the output so far; ID is
+ * not. Where it is not, the backend can have no session of the user, and another may be tried. */
+bool upstream_has_presented(const struct upstream *upstream);
+
+/* upstream_is_unsuited tells, after UPSTREAM_FAILED, that the backend is well, but that these
+ * credentials cannot be said there: by their mechanism, their form, or what they hold. */
+bool upstream_is_unsuited(const struct upstream *upstream);
+
 /* upstream_write_ready appends the client's lines after UPSTREAM_READY: alerts, the capabilities
  * (filtered: RFC 9051 section 6.1.1 lists what changes with login; untagged if
  * `untagged_capability` or where the tagged OK has another code), and `TAG OK ...`. */
@@ -119,6 +127,10 @@ void upstream_write_ready(const struct upstream *upstream, const char *tag,
  *
  * Text passed on is printable and has at most 200 octets. */
 struct refusal upstream_refusal(const struct upstream *upstream);
+
+/* upstream_referral is the URL of a [REFERRAL ...] in the NO that refused the login, after
+ * UPSTREAM_FAILED: printable, at most 512 octets. NULL where there was none. Borrowed. */
+const char *upstream_referral(const struct upstream *upstream);
 
 /* upstream_reason is the sentence for the log after UPSTREAM_REFUSED or UPSTREAM_FAILED: printable,
  * at most 255 octets, no secret. Borrowed. */

@@ -20,10 +20,11 @@
 #include "base/addr.h"
 #include "base/base.h"
 #include "base/error.h"
-#include "core/config.h"
+#include "net/stream_facts.h"
 #include "net/stream_loop.h"
 #include "net/stream_state.h"
 
+struct source_pool;
 struct ssl_ctx_st;
 struct tls_peer;
 
@@ -42,18 +43,19 @@ struct stream_events {
 	void (*failed)(struct stream *stream, const struct error *why);
 };
 
-#define STREAM_CERTIFIED_USER_MAX 255
-
 /* stream_accept takes ownership of a connected, non-blocking `fd`. With `context` the server side
  * of a TLS handshake begins; without it the stream is open, and `ready` is called before
  * stream_accept returns. False (fd closed) when memory ran out. */
 must_use bool stream_accept(struct stream *stream, struct stream_loop *shared, int fd,
 			    struct ssl_ctx_st *context, const struct stream_events *events);
 
-/* struct stream_target is an address, or, where that is NULL, the path of a Unix socket. */
+/* struct stream_target is an address, or, where that is NULL, the path of a Unix socket. `sources`
+ * is where the connection comes from; NULL: the system chooses. The stream keeps what it takes of
+ * them until it is closed. */
 struct stream_target {
 	const struct addr *address;
 	const char *path;
+	struct source_pool *sources;
 };
 
 /* stream_connect begins to connect to `target`, borrowed for the call. False, and `error`, when
@@ -61,6 +63,16 @@ struct stream_target {
 must_use bool stream_connect(struct stream *stream, struct stream_loop *shared,
 			     const struct stream_target *target, const struct stream_events *events,
 			     struct error *error);
+
+/* stream_adopt takes over a connected, non-blocking `fd`, and the source that it comes from (or
+ * NULL) to be given back when the stream is closed. `ready` is called before it returns. */
+void stream_adopt(struct stream *stream, struct stream_loop *shared, int fd, struct source *source,
+		  const struct stream_events *events);
+
+/* stream_release closes the stream, but for the descriptor and its source, which are the caller's
+ * then: for stream_adopt, as a stream of wire bytes. What was not sent yet is not. -1 where it is
+ * not open. */
+int stream_release(struct stream *stream, struct source **source);
 
 /* stream_start_tls makes an open stream TLS's server. Its first bytes are `length` bytes at
  * `early`, which the owner has read already; then come those of the socket. `ready` or `failed`
@@ -110,6 +122,9 @@ void stream_write(struct stream *stream, const void *bytes, size_t length);
 /* stream_is_congested tells whether something written has not left yet. */
 bool stream_is_congested(const struct stream *stream);
 
+/* stream_is_connected tells whether it is connected, with TLS where that was begun. */
+bool stream_is_connected(const struct stream *stream);
+
 /* stream_has_ended tells whether stream_read has reported the end, of whatever kind. */
 bool stream_has_ended(const struct stream *stream);
 
@@ -125,26 +140,5 @@ void stream_set_events(struct stream *stream, const struct stream_events *events
 
 /* stream_close ends everything now: watchers, descriptor, TLS state, blocks (wiped). Idempotent. */
 void stream_close(struct stream *stream);
-
-/* What is known of the connection; zeroed addresses when it is gone. */
-void stream_peer(const struct stream *stream, struct addr *address);
-void stream_local(const struct stream *stream, struct addr *address);
-
-/* TLS facts for the log, NULL or false without TLS and before they are agreed on. Valid while the
- * stream is open. */
-const char *stream_tls_version(const struct stream *stream);
-const char *stream_tls_cipher(const struct stream *stream);
-const char *stream_tls_server_name(const struct stream *stream);
-bool stream_tls_resumed(const struct stream *stream);
-
-/* stream_tls_offered tells, while `failed` is called for a handshake of TLS's client, whether it
- * offered a session: without one, the next may succeed. */
-bool stream_tls_offered(const struct stream *stream);
-
-/* stream_tls_certified_user writes whom the client's certificate names (tls.client_name). False
- * where it showed none, one that has expired since, or none that names somebody: the name is 1 to
- * 255 octets of UTF-8 without control characters, and stands there once. */
-bool stream_tls_certified_user(const struct stream *stream, enum config_client_name which,
-			       char user[STREAM_CERTIFIED_USER_MAX + 1]);
 
 #endif

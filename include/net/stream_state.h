@@ -11,6 +11,7 @@
 
 #include "net/tls_client.h"
 
+struct source;
 struct ssl_st;
 struct stream_events;
 struct stream_loop;
@@ -28,6 +29,7 @@ struct stream {
 	struct ev_io watcher;
 	struct stream_loop *shared;
 	const struct stream_events *events;
+	struct source *source; /* where it comes from, NULL: as the system has chosen */
 	struct ssl_st *tls;
 	struct tls_link tls_link; /* as TLS's client */
 	uint8_t *spill;           /* wire bytes to be sent, exact size */

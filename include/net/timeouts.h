@@ -14,6 +14,10 @@
 
 #define TIMEOUT_NEVER UINT64_MAX
 
+/* Things of a list that are told of their deadlines in one turn of the loop; others have come in
+ * between when the next are. */
+#define TIMEOUT_TURN_MAX 16
+
 struct timeout;
 struct timeout_list;
 

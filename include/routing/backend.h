@@ -16,8 +16,10 @@
 #include "base/secret.h"
 #include "core/config.h"
 #include "imap/capability.h"
+#include "imap/write.h"
 #include "net/tls_client.h"
 
+struct member;
 struct stream;
 
 /* How a backend that only a URL in Redis names is spoken to: its timeouts, and no more. */
@@ -26,8 +28,9 @@ struct stream;
 
 /* struct backend: read-only for sessions but for the references and the TLS session. */
 struct backend {
-	char *name; /* the configured name, or scheme, host and port of the URL */
+	char *name; /* the member's, or scheme, host and port of the URL */
 	struct endpoint address;
+	struct member *member; /* one reference; NULL where it is none's */
 	enum config_tls tls;
 	struct tls_client *tls_client; /* borrowed; NULL where tls is none */
 	char *server_name;             /* whom its certificate must name; "" for a Unix socket
@@ -46,17 +49,24 @@ struct backend {
 	unsigned references;
 };
 
-/* backend_new copies what the configuration says; backend_new_at makes one for the address of a
+/* backend_new copies what the configuration says; backend_new_of does so too, but for name and
+ * address, which are the member's, of which it keeps a reference. A certificate must name the
+ * configured server_name, or the host of the address. backend_new_at makes one for the address of a
  * URL, without ID or PROXY header since nothing says that it is trusted. `tls_client` is what it is
  * spoken to with where it has TLS, and is not looked at elsewhere. NULL when memory ran out;
  * otherwise the caller owns one reference. */
 must_use struct backend *backend_new(const struct config_backend *config,
 				     struct tls_client *tls_client);
+must_use struct backend *backend_new_of(const struct config_backend *config, struct member *member,
+					struct tls_client *tls_client);
 must_use struct backend *backend_new_at(const struct endpoint *address, enum config_tls tls,
 					struct tls_client *tls_client);
 
 struct backend *backend_ref(struct backend *backend);
 void backend_unref(struct backend *backend);
+
+/* backend_form is how a password is said there. */
+enum write_form backend_form(const struct backend *backend);
 
 /* backend_start_tls makes an open stream to the backend TLS's client: `ready` or `failed` of the
  * stream follows. False, and `error`, when nobody could verify it or memory ran out. */

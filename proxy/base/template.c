@@ -92,3 +92,19 @@ void template_expand(struct buffer *out, const char *template, const char *user)
 		}
 	}
 }
+
+const char *template_find(const char *template, size_t *length)
+{
+	const char *text = strchr(template, '{');
+
+	while (text != NULL) {
+		enum placeholder placeholder = find_placeholder(text);
+
+		if (placeholder != PLACEHOLDER_NONE) {
+			*length = strlen(names[placeholder]);
+			break;
+		}
+		text = strchr(text + 1, '{');
+	}
+	return text;
+}

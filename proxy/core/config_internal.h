@@ -20,6 +20,10 @@ void config_read(struct config *config, const struct toml_node *root, struct fau
 /* config_read_users reads [routing.users]; backends and [routing] must have been read. */
 void config_read_users(struct config *config, const struct toml_node *root, struct faults *faults);
 
+/* config_read_names finds the backends that options of [routing] name; backends must have been
+ * read. */
+void config_read_names(struct config *config, const struct toml_node *root, struct faults *faults);
+
 /* config_check finds faults between options: needed sections, one address twice, one name twice. */
 void config_check(const struct config *config, const struct toml_node *root, struct faults *faults);
 

@@ -17,10 +17,7 @@ static const struct {
 	const char *name;
 	size_t words; /* the command's own included */
 } commands[] = {
-	{"GET", 2},
-	{"HGET", 3},
-	{"GETRANGE", 4},
-	{"LINDEX", 3},
+	{"GET", 2}, {"HGET", 3}, {"GETRANGE", 4}, {"SUBSTR", 4}, {"LINDEX", 3},
 };
 
 static bool check_command(const char *text, size_t words, struct error *error)
@@ -38,8 +35,8 @@ static bool check_command(const char *text, size_t words, struct error *error)
 				 words, quoted, commands[i].words);
 	}
 	return error_set(error,
-			 "begins with \"%s\", but must be a command that only reads: GET, "
-			 "HGET, GETRANGE or LINDEX",
+			 "begins with \"%s\", but must be a command that only reads one "
+			 "string of one key: GET, HGET, GETRANGE, SUBSTR or LINDEX",
 			 quoted);
 }
 
@@ -75,4 +72,11 @@ bool config_lookup_check(const char *text, struct error *error)
 				 CONFIG_LOOKUP_WORDS_MAX);
 	}
 	return check_command(text, words, error) && template_check(text, error);
+}
+
+bool config_lookup_is_of_user(const char *text)
+{
+	size_t length = strcspn(text, " ");
+
+	return text_equal_nocase(text, length, "GET") && strstr(text + length, "{user}") != NULL;
 }

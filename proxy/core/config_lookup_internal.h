@@ -14,4 +14,8 @@
  * answers one string or nil, with as many arguments as it takes, of which one has a placeholder. */
 must_use bool config_lookup_check(const char *text, struct error *error);
 
+/* config_lookup_is_of_user tells whether such a command is `GET KEY` with a key that is each user's
+ * own, so that what is written there is this user's route and nobody else's. */
+bool config_lookup_is_of_user(const char *text);
+
 #endif

@@ -124,6 +124,9 @@ static const struct {
 	{SECTION_CERTIFICATE, "chain", offsetof(struct config_certificate, chain_place)},
 	{SECTION_CERTIFICATE, "key", offsetof(struct config_certificate, key_place)},
 	{SECTION_CERTIFICATE, "ocsp", offsetof(struct config_certificate, ocsp_place)},
+	{SECTION_REDIS, "ca", offsetof(struct config, redis.ca_place)},
+	{SECTION_REDIS, "client_chain", offsetof(struct config, redis.client_chain_place)},
+	{SECTION_REDIS, "client_key", offsetof(struct config, redis.client_key_place)},
 	{SECTION_ROUTING, "url_ca", offsetof(struct config, routing.url_ca_place)},
 	{SECTION_BACKEND, "ca", offsetof(struct config_backend, ca_place)},
 	{SECTION_BACKEND, "client_chain", offsetof(struct config_backend, client_chain_place)},
@@ -272,4 +275,5 @@ void config_read(struct config *config, const struct toml_node *root, struct fau
 	}
 	read_table(&reading, SECTION_TOP, root, config);
 	config_read_users(config, root, faults);
+	config_read_names(config, root, faults);
 }

@@ -27,43 +27,56 @@ static bool cidr_equal(const struct cidr *left, const struct cidr *right)
 	return left->bits == right->bits && addr_equal(&left->address, &right->address);
 }
 
-static bool networks_set(const struct option *option, void *field, const struct option_value *value,
-			 struct error *error)
+static bool networks_take(struct cidr **networks, size_t *count, const struct option_value *value,
+			  struct error *error)
 {
-	struct config_networks *list = field;
-	struct cidr *networks;
+	struct cidr *grown;
 	struct cidr cidr;
 
-	(void)option;
 	if (!cidr_parse(&cidr, value->text, error)) {
 		error_prefix(error, "has a bad network");
 		return false;
 	}
-	for (size_t i = 0; i < list->count; i++) {
-		if (cidr_equal(&list->networks[i], &cidr)) {
+	for (size_t i = 0; i < *count; i++) {
+		if (cidr_equal(&(*networks)[i], &cidr)) {
 			return refuse_twin(value, error);
 		}
 	}
-	networks = realloc(list->networks, (list->count + 1) * sizeof(*networks));
-	if (networks == NULL) {
+	grown = realloc(*networks, (*count + 1) * sizeof(*grown));
+	if (grown == NULL) {
 		return error_set(error, "out of memory");
 	}
-	networks[list->count++] = cidr;
-	list->networks = networks;
+	grown[(*count)++] = cidr;
+	*networks = grown;
 	return true;
+}
+
+static bool networks_set(const struct option *option, void *field, const struct option_value *value,
+			 struct error *error)
+{
+	struct config_networks *list = field;
+
+	(void)option;
+	return networks_take(&list->networks, &list->count, value, error);
+}
+
+static void networks_write(const struct cidr *networks, size_t count, const char *before, FILE *out)
+{
+	char text[CIDR_TEXT_MAX];
+
+	for (size_t i = 0; i < count; i++) {
+		cidr_format(&networks[i], text);
+		fprintf(out, "%s\"%s\"", i == 0 ? before : ", ", text);
+	}
 }
 
 static void networks_print(const struct option *option, const void *field, FILE *out)
 {
 	const struct config_networks *list = field;
-	char text[CIDR_TEXT_MAX];
 
 	(void)option;
 	putc('[', out);
-	for (size_t i = 0; i < list->count; i++) {
-		cidr_format(&list->networks[i], text);
-		fprintf(out, "%s\"%s\"", i == 0 ? "" : ", ", text);
-	}
+	networks_write(list->networks, list->count, "", out);
 	putc(']', out);
 }
 
@@ -145,20 +158,11 @@ static bool names_add(struct config_texts *list, char *name)
 	return true;
 }
 
-static bool names_set(const struct option *option, void *field, const struct option_value *value,
-		      struct error *error)
+static bool names_take(struct config_texts *list, const struct option_value *value,
+		       struct error *error)
 {
-	struct config_texts *list = field;
-	char quoted[FAULT_QUOTE_SIZE];
 	char *name;
 
-	(void)option;
-	if (!host_name_is_pattern(value->text)) {
-		return error_set(error,
-				 "has \"%s\", but must have host names, such as "
-				 "\"imap.example.org\" or \"*.example.org\"",
-				 fault_quote(quoted, value->text, value->length));
-	}
 	for (size_t i = 0; i < list->count; i++) {
 		if (text_equal_nocase(value->text, value->length, list->texts[i])) {
 			return refuse_twin(value, error);
@@ -173,15 +177,32 @@ static bool names_set(const struct option *option, void *field, const struct opt
 	return true;
 }
 
-static void names_print(const struct option *option, const void *field, FILE *out)
+static bool names_set(const struct option *option, void *field, const struct option_value *value,
+		      struct error *error)
 {
-	const struct config_texts *list = field;
+	char quoted[FAULT_QUOTE_SIZE];
 
 	(void)option;
-	putc('[', out);
+	return host_name_is_pattern(value->text)
+		       ? names_take(field, value, error)
+		       : error_set(error,
+				   "has \"%s\", but must have host names, such as "
+				   "\"imap.example.org\" or \"*.example.org\"",
+				   fault_quote(quoted, value->text, value->length));
+}
+
+static void names_write(const struct config_texts *list, FILE *out)
+{
 	for (size_t i = 0; i < list->count; i++) {
 		fprintf(out, "%s\"%s\"", i == 0 ? "" : ", ", list->texts[i]);
 	}
+}
+
+static void names_print(const struct option *option, const void *field, FILE *out)
+{
+	(void)option;
+	putc('[', out);
+	names_write(field, out);
 	putc(']', out);
 }
 
@@ -194,6 +215,112 @@ static void names_done(void *field)
 	}
 	free(list->texts);
 	*list = (struct config_texts){0};
+}
+
+/* A name may be all letters of an IPv6 address, but has no colon. */
+static bool hosts_set(const struct option *option, void *field, const struct option_value *value,
+		      struct error *error)
+{
+	struct config_hosts *hosts = field;
+	char quoted[FAULT_QUOTE_SIZE];
+	struct addr ip;
+
+	(void)option;
+	if (host_name_is_pattern(value->text)) {
+		return names_take(&hosts->names, value, error);
+	}
+	if (strchr(value->text, '/') == NULL && !addr_parse(&ip, value->text, 0)) {
+		return error_set(error,
+				 "has \"%s\", but must have host names, \"*.example.org\", IP "
+				 "addresses or networks",
+				 fault_quote(quoted, value->text, value->length));
+	}
+	return networks_take(&hosts->networks, &hosts->network_count, value, error);
+}
+
+static void hosts_print(const struct option *option, const void *field, FILE *out)
+{
+	const struct config_hosts *hosts = field;
+
+	(void)option;
+	putc('[', out);
+	names_write(&hosts->names, out);
+	networks_write(hosts->networks, hosts->network_count, hosts->names.count > 0 ? ", " : "",
+		       out);
+	putc(']', out);
+}
+
+static void hosts_done(void *field)
+{
+	struct config_hosts *hosts = field;
+
+	names_done(&hosts->names);
+	free(hosts->networks);
+	*hosts = (struct config_hosts){0};
+}
+
+/* Of a peer's address ::ffff:10.0.0.1 and 10.0.0.1 are one; and so they are here. */
+static bool addresses_parse(struct addr *addr, const struct option_value *value,
+			    struct error *error)
+{
+	char quoted[FAULT_QUOTE_SIZE];
+	struct addr parsed;
+
+	if (!addr_parse(&parsed, value->text, 0) || addr_is_wildcard(&parsed)) {
+		return error_set(error,
+				 "has \"%s\", but must have IP addresses of this host, such as "
+				 "\"10.0.0.5\"",
+				 fault_quote(quoted, value->text, value->length));
+	}
+	addr_from_sockaddr(addr, (const struct sockaddr *)&parsed);
+	return true;
+}
+
+static bool addresses_set(const struct option *option, void *field,
+			  const struct option_value *value, struct error *error)
+{
+	struct config_addresses *list = field;
+	struct addr *addresses;
+	struct addr addr;
+
+	(void)option;
+	if (!addresses_parse(&addr, value, error)) {
+		return false;
+	}
+	for (size_t i = 0; i < list->count; i++) {
+		if (addr_equal(&list->addresses[i], &addr)) {
+			return refuse_twin(value, error);
+		}
+	}
+	addresses = realloc(list->addresses, (list->count + 1) * sizeof(*addresses));
+	if (addresses == NULL) {
+		return error_set(error, "out of memory");
+	}
+	addresses[list->count++] = addr;
+	list->addresses = addresses;
+	return true;
+}
+
+static void addresses_print(const struct option *option, const void *field, FILE *out)
+{
+	const struct config_addresses *list = field;
+	char text[ADDR_IP_TEXT_MAX];
+
+	(void)option;
+	putc('[', out);
+	for (size_t i = 0; i < list->count; i++) {
+		addr_format_ip(&list->addresses[i], text);
+		fprintf(out, "%s\"%s\"", i == 0 ? "" : ", ", text);
+	}
+	putc(']', out);
+}
+
+static void addresses_done(void *field)
+{
+	struct config_addresses *list = field;
+
+	free(list->addresses);
+	*list = (struct config_addresses){0};
 }
 
 const struct option_manner option_networks = {
@@ -210,4 +337,14 @@ const struct option_manner option_names_list = {
 	TOML_ARRAY, "an array of host names in quotes: [\"imap.example.org\", \"*.example.org\"]",
 	names_set,  names_print,
 	names_done,
+};
+const struct option_manner option_hosts = {
+	TOML_ARRAY, "an array of hosts in quotes: [\"*.example.org\", \"10.0.0.0/8\"]",
+	hosts_set,  hosts_print,
+	hosts_done,
+};
+const struct option_manner option_addresses = {
+	TOML_ARRAY,     "an array of IP addresses in quotes: [\"10.0.0.5\", \"2001:db8::5\"]",
+	addresses_set,  addresses_print,
+	addresses_done,
 };

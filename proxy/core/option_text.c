@@ -147,6 +147,36 @@ static void secret_free(void *field)
 	secret_done(field);
 }
 
+/* Passwords of rooms that take them as strings. */
+static void password_free(void *field)
+{
+	char *password = *(char **)field;
+
+	if (password != NULL) {
+		explicit_bzero(password, strlen(password));
+	}
+	text_done(field);
+}
+
+static bool password_set(const struct option *option, void *field, const struct option_value *value,
+			 struct error *error)
+{
+	char *password = NULL;
+
+	if (!text_set(option, &password, value, error)) {
+		return false;
+	}
+	password_free(field);
+	*(char **)field = password;
+	return true;
+}
+
+static void password_print(const struct option *option, const void *field, FILE *out)
+{
+	(void)option;
+	fputs(**(char *const *)field == '\0' ? "\"\"" : "\"***\"", out);
+}
+
 static bool lookup_set(const struct option *option, void *field, const struct option_value *value,
 		       struct error *error)
 {
@@ -182,4 +212,7 @@ const struct option_manner option_lookup = {
 };
 const struct option_manner option_secret = {
 	TOML_STRING, "a password in quotes", secret_set_text, secret_print, secret_free,
+};
+const struct option_manner option_password = {
+	TOML_STRING, "a password in quotes", password_set, password_print, password_free,
 };

@@ -39,7 +39,12 @@ extern const struct option_manner option_host;
 extern const struct option_manner option_template;
 extern const struct option_manner option_capabilities;
 extern const struct option_manner option_secret;
+extern const struct option_manner option_password;
 extern const struct option_manner option_lookup;
+
+/* option_routing.c */
+extern const struct option_manner option_unknown;
+extern const struct option_manner option_canary;
 
 /* option_address.c */
 extern const struct option_manner option_listen;
@@ -50,6 +55,8 @@ extern const struct option_manner option_redis_url;
 extern const struct option_manner option_networks;
 extern const struct option_manner option_mechanisms;
 extern const struct option_manner option_names_list;
+extern const struct option_manner option_hosts;
+extern const struct option_manner option_addresses;
 
 /* Room for a word of the table of options: one that an option accepts, an element of a default. */
 #define OPTION_WORD_MAX 32

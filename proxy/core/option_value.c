@@ -24,13 +24,18 @@ static const struct option_manner *const manners[OPTION_TYPE_COUNT] = {
 	[OPTION_TEMPLATE] = &option_template,
 	[OPTION_CAPABILITIES] = &option_capabilities,
 	[OPTION_SECRET] = &option_secret,
+	[OPTION_PASSWORD] = &option_password,
 	[OPTION_LISTEN] = &option_listen,
 	[OPTION_CONNECT] = &option_connect,
 	[OPTION_REDIS_URL] = &option_redis_url,
 	[OPTION_LOOKUP] = &option_lookup,
+	[OPTION_UNKNOWN] = &option_unknown,
+	[OPTION_CANARY] = &option_canary,
 	[OPTION_NETWORKS] = &option_networks,
 	[OPTION_MECHANISMS] = &option_mechanisms,
 	[OPTION_NAMES_LIST] = &option_names_list,
+	[OPTION_HOSTS] = &option_hosts,
+	[OPTION_ADDRESSES] = &option_addresses,
 };
 
 enum toml_kind option_kind(enum option_type type)

@@ -10,15 +10,24 @@
 
 #include "base/base.h"
 #include "base/error.h"
+#include "core/config_redis.h"
 
-struct config_redis;
-
-/* redis_url_parse reads redis://[user:password@]host[:port][/database] or
- * unix://[user:password@]/path, each with an optional ?db=database; user and password may be
- * percent-encoded (RFC 3986 section 2.1). Whatever was in `redis` but for its timeout is replaced.
+/* redis_url_parse reads
+ *   redis://[user:password@]host[:port][/database]
+ *   unix://[user:password@]/path
+ *   sentinel://[user:password@]host[:port][,host[:port]...]/master[/database]
+ *   cluster://[user:password@]host[:port][,host[:port]...]
+ * and rediss, sentinels and clusters, which have TLS; all but clusters with an optional
+ * ?db=database. IPv6 stands in brackets; user and password may be percent-encoded (RFC 3986 section
+ * 2.1). What the URL tells is replaced in `redis`, its other fields stay.
  * On failure `redis` is unchanged and `error` quotes nothing of the URL, since it may hold a
  * password in the wrong place. */
 must_use bool redis_url_parse(struct config_redis *redis, const char *url, struct error *error);
+
+/* redis_url_scheme tells what a URL is of by its scheme, whatever follows; false where that is
+ * none.
+ */
+bool redis_url_scheme(const char *url, enum config_redis_kind *kind, bool *tls);
 
 /* redis_url_print writes it as a TOML string; a password is shown as "***". */
 void redis_url_print(const struct config_redis *redis, FILE *out);

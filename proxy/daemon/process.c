@@ -16,17 +16,26 @@
 #include "core/config.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "daemon/keeper.h"
 #include "daemon/mailbox.h"
 #include "daemon/privilege.h"
 #include "daemon/tls_set.h"
 #include "daemon/worker.h"
 #include "net/listener.h"
 #include "net/tls.h"
+#include "routing/canary.h"
+#include "routing/directory.h"
+#include "routing/health.h"
+#include "routing/pool.h"
 #include "session/limit.h"
 
-/* Descriptors that are not sessions': log, loops, resolvers, Redis, listening sockets. */
+/* Descriptors that are not sessions': log, loops, resolvers, listening sockets; and the keeper's,
+ * for checks, which may try two addresses at a time, and for Redis, where sentinels and clusters
+ * have more servers than are named. */
 #define RESERVED_DESCRIPTORS    64
 #define RESERVED_PER_WORKER     16
+#define RESERVED_PER_CHECK      2
+#define RESERVED_PER_REDIS      4
 #define DESCRIPTORS_PER_SESSION 2
 
 /* After drain_timeout sessions are ended in order; so long may that take. */
@@ -45,6 +54,10 @@ struct process {
 	struct ev_signal on_user2;
 	struct ev_timer deadline;
 	struct ev_timer refresh; /* of OCSP responses and ticket keys */
+	struct pool *pool;
+	struct directory *directory; /* NULL where routing.source is "static" */
+	struct canary *canary;       /* NULL where there is none */
+	struct keeper *keeper;
 	struct worker **workers;
 	unsigned worker_count;
 	int *listener_fds; /* worker_count rows of listener_count */
@@ -138,6 +151,7 @@ static void log_totals(const struct process *process)
 	for (unsigned i = 0; i < process->worker_count; i++) {
 		worker_add_metrics(process->workers[i], &total);
 	}
+	keeper_add_metrics(process->keeper, &total);
 	for (unsigned i = 0; i < METRIC_COUNT; i++) {
 		fields[i] = log_number(metrics_name((enum metric)i),
 				       (int64_t)metrics_get(&total, (enum metric)i));
@@ -183,10 +197,35 @@ static unsigned count_workers(const struct config *config)
 	return (unsigned)CPU_COUNT(&processors);
 }
 
+/* Checks at a time, at most. */
+static unsigned count_checks(const struct config *config)
+{
+	size_t count = config->backend_count;
+
+	if (config->health.check == CONFIG_CHECK_NONE) {
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (config->backends[i].service[0] != '\0') {
+			return HEALTH_AT_ONCE;
+		}
+	}
+	return (unsigned)(count < HEALTH_AT_ONCE ? count : HEALTH_AT_ONCE);
+}
+
+static unsigned count_reserved(const struct process *process)
+{
+	const struct config *config = process->config;
+
+	return RESERVED_DESCRIPTORS + RESERVED_PER_WORKER * process->worker_count +
+	       RESERVED_PER_CHECK * count_checks(config) +
+	       RESERVED_PER_REDIS * (unsigned)config->redis.address_count;
+}
+
 static bool set_limit(struct process *process, struct error *error)
 {
 	unsigned descriptors = privilege_raise_descriptors();
-	unsigned reserved = RESERVED_DESCRIPTORS + RESERVED_PER_WORKER * process->worker_count;
+	unsigned reserved = count_reserved(process);
 	unsigned wanted = process->config->process.max_sessions;
 	unsigned possible;
 
@@ -228,6 +267,37 @@ static bool bind_listeners(struct process *process, struct error *error)
 	return true;
 }
 
+static bool make_shared(struct process *process, struct error *error)
+{
+	struct config *config = process->config;
+	struct keeper_settings settings = {
+		.config = config,
+		.tls = &process->tls,
+		.version = GATEPOST_VERSION,
+	};
+
+	process->pool = pool_new(config, error);
+	if (process->pool == NULL) {
+		return false;
+	}
+	if (config->routing.source == CONFIG_SOURCE_REDIS) {
+		process->directory = directory_new(config, process->pool);
+		if (process->directory == NULL) {
+			return error_set(error, "out of memory");
+		}
+	}
+	if (config->routing.canary.share > 0) {
+		process->canary = canary_new(config->routing.canary_threshold);
+		if (process->canary == NULL) {
+			return error_set(error, "out of memory");
+		}
+	}
+	settings.pool = process->pool;
+	settings.directory = process->directory;
+	process->keeper = keeper_new(&settings, error);
+	return process->keeper != NULL;
+}
+
 static bool make_workers(struct process *process, struct error *error)
 {
 	size_t listeners = process->config->listener_count;
@@ -240,6 +310,9 @@ static bool make_workers(struct process *process, struct error *error)
 		struct worker_settings settings = {
 			.config = process->config,
 			.tls = &process->tls,
+			.pool = process->pool,
+			.directory = process->directory,
+			.canary = process->canary,
 			.limit = &process->limit,
 			.listener_fds = process->listener_fds + i * listeners,
 			.supervisor = &process->mailbox,
@@ -298,7 +371,13 @@ static bool prepare(struct process *process, struct error *error)
 	if (process->tls.front != NULL) {
 		ev_timer_start(process->loop, &process->refresh);
 	}
-	return make_workers(process, error) && start_workers(process, error);
+	if (!make_shared(process, error) || !make_workers(process, error) ||
+	    !keeper_start(process->keeper, error)) {
+		return false;
+	}
+	/* Who connects meanwhile waits in the queues of the listening sockets. */
+	keeper_await_services(process->keeper);
+	return start_workers(process, error);
 }
 
 static void log_start(const struct process *process)
@@ -321,6 +400,13 @@ static void take_down(struct process *process)
 	}
 	free(process->workers);
 	free(process->listener_fds);
+	if (process->keeper != NULL) {
+		keeper_stop(process->keeper);
+	}
+	keeper_free(process->keeper);
+	directory_free(process->directory);
+	canary_free(process->canary);
+	pool_free(process->pool);
 	tls_set_done(&process->tls);
 	if (process->loop != NULL) {
 		mailbox_close(&process->mailbox);
@@ -339,6 +425,7 @@ enum process_status process_run(struct config *config)
 		log_start(&process);
 		ev_run(process.loop, 0);
 		join_workers(&process);
+		keeper_stop(process.keeper);
 		log_reasons(&process);
 		log_totals(&process);
 	} else {

@@ -21,10 +21,13 @@ static bool wants_front(const struct config *config)
 	return false;
 }
 
-/* Only Redis names backends by URLs. */
+/* Redis names backends by URLs, and so do those that refer users elsewhere. */
 static bool wants_urls(const struct config *config)
 {
-	return config->routing.source == CONFIG_SOURCE_REDIS;
+	const struct config_hosts *referrals = &config->routing.referrals;
+
+	return config->routing.source == CONFIG_SOURCE_REDIS || referrals->names.count > 0 ||
+	       referrals->network_count > 0;
 }
 
 static struct tls_client_settings settings_of(const struct config_backend *backend)
@@ -34,6 +37,21 @@ static struct tls_client_settings settings_of(const struct config_backend *backe
 		.ca = backend->ca,
 		.chain = backend->client_chain,
 		.key = backend->client_key,
+	};
+}
+
+static bool wants_redis(const struct config *config)
+{
+	return config->routing.source == CONFIG_SOURCE_REDIS && config->redis.tls;
+}
+
+static struct tls_client_settings settings_of_redis(const struct config_redis *redis)
+{
+	return (struct tls_client_settings){
+		.verify = redis->verify,
+		.ca = redis->ca,
+		.chain = redis->client_chain,
+		.key = redis->client_key,
 	};
 }
 
@@ -90,6 +108,15 @@ static bool load_urls(struct tls_set *set, const struct config *config, struct e
 	return true;
 }
 
+static bool load_redis(struct tls_set *set, const struct config *config, struct error *error)
+{
+	struct tls_client_settings settings = settings_of_redis(&config->redis);
+	enum tls_client_fault fault;
+
+	set->redis = tls_client_new(set->trust, &settings, &fault, error);
+	return set->redis != NULL;
+}
+
 bool tls_set_load(struct tls_set *set, const struct config *config, struct error *error)
 {
 	if (wants_front(config)) {
@@ -103,6 +130,7 @@ bool tls_set_load(struct tls_set *set, const struct config *config, struct error
 		return error_set(error, "out of memory");
 	}
 	return load_backends(set, config, error) &&
+	       (!wants_redis(config) || load_redis(set, config, error)) &&
 	       (!wants_urls(config) || load_urls(set, config, error));
 }
 
@@ -112,6 +140,7 @@ void tls_set_done(struct tls_set *set)
 		tls_client_free(set->backends[i]);
 	}
 	free(set->backends);
+	tls_client_free(set->redis);
 	tls_client_free(set->urls);
 	tls_client_trust_free(set->trust);
 	tls_store_free(set->front);
@@ -167,27 +196,46 @@ static void check_front(struct checking *checking, const struct config_tls_front
 	}
 }
 
-static void check_backend(struct checking *checking, const struct config_backend *backend)
+/* struct places is where the files of a client are named. */
+struct places {
+	struct config_place ca;
+	struct config_place chain;
+	struct config_place key;
+};
+
+static void check_client(struct checking *checking, const struct tls_client_settings *settings,
+			 const struct places *places)
 {
-	struct tls_client_settings settings = settings_of(backend);
 	enum tls_client_fault fault = TLS_CLIENT_FINE;
 	struct error error = {0};
-	struct tls_client *client = tls_client_new(checking->trust, &settings, &fault, &error);
+	struct tls_client *client = tls_client_new(checking->trust, settings, &fault, &error);
 
 	switch (fault) {
 	case TLS_CLIENT_FINE:
 		break;
 	case TLS_CLIENT_CA:
-		report(checking, backend->ca_place, &error);
+		report(checking, places->ca, &error);
 		break;
 	case TLS_CLIENT_CHAIN:
-		report(checking, backend->client_chain_place, &error);
+		report(checking, places->chain, &error);
 		break;
 	case TLS_CLIENT_KEY:
-		report(checking, backend->client_key_place, &error);
+		report(checking, places->key, &error);
 		break;
 	}
 	tls_client_free(client);
+}
+
+static void check_redis(struct checking *checking, const struct config *config)
+{
+	const struct config_redis *redis = &config->redis;
+	struct tls_client_settings settings = settings_of_redis(redis);
+	struct places places = {redis->ca_place, redis->client_chain_place,
+				redis->client_key_place};
+
+	if (wants_redis(config)) {
+		check_client(checking, &settings, &places);
+	}
 }
 
 static void check_urls(struct checking *checking, const struct config *config)
@@ -210,8 +258,13 @@ static void check_urls(struct checking *checking, const struct config *config)
 static void check_backends(struct checking *checking, const struct config *config)
 {
 	for (size_t i = 0; i < config->backend_count; i++) {
-		if (config->backends[i].tls != CONFIG_TLS_NONE) {
-			check_backend(checking, &config->backends[i]);
+		const struct config_backend *backend = &config->backends[i];
+		struct tls_client_settings settings = settings_of(backend);
+		struct places places = {backend->ca_place, backend->client_chain_place,
+					backend->client_key_place};
+
+		if (backend->tls != CONFIG_TLS_NONE) {
+			check_client(checking, &settings, &places);
 		}
 	}
 }
@@ -230,6 +283,7 @@ bool tls_set_check(const struct config *config, const char *file, FILE *faults)
 		return false;
 	}
 	check_front(&checking, &config->tls);
+	check_redis(&checking, config);
 	check_backends(&checking, config);
 	check_urls(&checking, config);
 	tls_client_trust_free(checking.trust);

@@ -100,8 +100,13 @@ static bool make_router(struct worker *worker, struct error *error)
 		.timeouts = &worker->timeouts,
 		.resolver = worker->resolver,
 		.metrics = &worker->metrics,
+		.pool = worker->settings.pool,
+		.directory = worker->settings.directory,
+		.canary = worker->settings.canary,
 		.tls_clients = worker->settings.tls->backends,
 		.url_tls_client = worker->settings.tls->urls,
+		.events = &session_route_events,
+		.owner = &worker->sessions,
 	};
 
 	worker->router = router_new(&settings, error);
@@ -192,6 +197,7 @@ static void *run(void *argument)
 {
 	struct worker *worker = argument;
 
+	pthread_setname_np(pthread_self(), "worker");
 	for (size_t i = 0; i < worker->listener_count; i++) {
 		struct worker_listener *own = &worker->listeners[i];
 

@@ -302,6 +302,16 @@ bool upstream_greeted(const struct upstream *upstream)
 	return upstream->step != STEP_GREETING;
 }
 
+bool upstream_has_presented(const struct upstream *upstream)
+{
+	return upstream->step >= STEP_CONTINUATION;
+}
+
+bool upstream_is_unsuited(const struct upstream *upstream)
+{
+	return upstream->is_unsuited;
+}
+
 enum upstream_verdict upstream_end(struct upstream *upstream)
 {
 	static const char *const when[] = {
@@ -338,6 +348,7 @@ void upstream_free(struct upstream *upstream)
 	buffer_done(&upstream->capability);
 	buffer_done(&upstream->alerts);
 	buffer_done(&upstream->bye);
+	buffer_done(&upstream->referral);
 	explicit_bzero(upstream, sizeof(*upstream));
 	free(upstream);
 }

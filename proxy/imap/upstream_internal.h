@@ -51,6 +51,7 @@ struct upstream {
 	struct write_offer ways;
 	struct capability_offer offer;
 	struct write_login login;
+	bool is_unsuited; /* for these credentials */
 
 	/* An exchange: the challenge that was passed on last, with its NUL, and the last answer
 	 * that was not empty. */
@@ -69,6 +70,7 @@ struct upstream {
 	/* The text of the last BYE, printable. */
 	struct buffer bye;
 
+	struct buffer referral; /* the URL with its NUL, or empty */
 	struct refusal refusal;
 	char refusal_text[UPSTREAM_TEXT_MAX + 1];
 	char reason[UPSTREAM_REASON_SIZE];

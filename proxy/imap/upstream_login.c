@@ -55,6 +55,7 @@ enum upstream_verdict upstream_begin_login(struct upstream *upstream, struct buf
 	fault = write_login_start(&upstream->login, settings->credentials, &upstream->ways,
 				  settings->form);
 	if (fault != WRITE_FINE) {
+		upstream->is_unsuited = true;
 		return upstream_fail(upstream, &REFUSAL_SERVERBUG, "%s", fault_sentence(fault));
 	}
 	if (wants_id(upstream)) {

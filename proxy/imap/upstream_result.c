@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "imap/capability.h"
 #include "imap/credentials.h"
+#include "imap/referral.h"
 #include "imap/sasl.h"
 #include "upstream_internal.h"
 
@@ -19,6 +20,8 @@
 #define SECRET_RUN 6
 
 #define WELCOME "Logged in."
+
+#define REFERRAL_CODE "REFERRAL"
 
 struct reply_view upstream_line(const struct upstream *upstream)
 {
@@ -140,7 +143,7 @@ static const struct judgement *judgement_of(struct reply_view code)
 		{"INUSE", UPSTREAM_FAILED, NULL},
 		{"PRIVACYREQUIRED", UPSTREAM_FAILED, NULL},
 		{"SERVERBUG", UPSTREAM_FAILED, &REFUSAL_SERVERBUG},
-		{"REFERRAL", UPSTREAM_FAILED, &REFUSAL_UNAVAILABLE},
+		{REFERRAL_CODE, UPSTREAM_FAILED, &REFUSAL_UNAVAILABLE},
 	};
 	static const struct judgement unknown = {"", UPSTREAM_REFUSED, &REFUSAL_CREDENTIALS};
 
@@ -183,6 +186,54 @@ static void pass_on(struct upstream *upstream, const char *code, struct reply_vi
 	buffer_done(&printable);
 }
 
+/* The first URL of a "[REFERRAL URL]" (there may be several): what stands up to a space or the
+ * bracket that closes the code. It may hold brackets of its own, around an IPv6 address. */
+static struct reply_view referred(const struct reply *reply)
+{
+	struct reply_view url = {reply->arguments.bytes, 0};
+	size_t left = (size_t)(reply->rest.bytes + reply->rest.length - url.bytes);
+	unsigned open = 1;
+
+	for (size_t i = 0; i < left; i++) {
+		open += url.bytes[i] == '[';
+		open -= url.bytes[i] == ']';
+		if (open == 0 || url.bytes[i] == ' ') {
+			url.length = i;
+			break;
+		}
+	}
+	return url;
+}
+
+/* A URL that is cut, or has another octet, would be another URL: there is none then. */
+static void keep_referral(struct upstream *upstream, const struct reply *reply)
+{
+	struct reply_view url;
+
+	if (!reply_is(reply->code, REFERRAL_CODE) || reply->arguments.length == 0) {
+		return;
+	}
+	url = referred(reply);
+	if (url.length == 0 || url.length > REFERRAL_URL_MAX) {
+		return;
+	}
+	for (size_t i = 0; i < url.length; i++) {
+		if (url.bytes[i] < 0x20 || url.bytes[i] > 0x7E) {
+			return;
+		}
+	}
+	buffer_append(&upstream->referral, url.bytes, url.length);
+	buffer_append_byte(&upstream->referral, '\0');
+}
+
+const char *upstream_referral(const struct upstream *upstream)
+{
+	const struct buffer *referral = &upstream->referral;
+
+	return referral->length > 0 && !referral->failed ? (const char *)buffer_bytes(referral)
+							 : NULL;
+}
+
 enum upstream_verdict upstream_judge(struct upstream *upstream, const struct reply *reply)
 {
 	const struct judgement *judgement;
@@ -194,6 +245,7 @@ enum upstream_verdict upstream_judge(struct upstream *upstream, const struct rep
 		return UPSTREAM_FAILED;
 	}
 	judgement = judgement_of(reply->code);
+	keep_referral(upstream, reply);
 	upstream_fail(upstream, &REFUSAL_CREDENTIALS, "the backend refused the login");
 	upstream_quote(upstream, reply->rest);
 	if (judgement->fixed != NULL) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Host names by c-ares, the only place that knows it (1.18 and later). Every name that was asked
- * for is an entry of one table: being asked with those who wait, or known until it expires.
+ * Host names by c-ares, which only resolver*.c know (1.18 and later). Every name that was asked
+ * for is an entry of one table: being asked with those who wait, or known until it expires. Where
+ * asking fails, the addresses that were known last serve on for a while (RFC 8767).
  */
 #include "net/resolver.h"
 
@@ -17,7 +18,10 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "core/log.h"
+#include "core/log_bound.h"
 #include "net/timeouts.h"
+#include "resolver_internal.h"
 
 /* Sockets that c-ares may have open: a datagram and a stream socket for each of 16 servers. */
 #define SOCKETS_MAX 32
@@ -32,8 +36,11 @@ struct resolver_name {
 	UT_hash_handle hh;
 	struct resolver *resolver;
 	struct resolver_query *waiting;
-	uint64_t expires_ms;
+	struct ev_timer patience; /* of those who wait, where there are stale addresses */
+	uint64_t expires_ms;      /* when it is asked for again */
+	uint64_t stale_until_ms;
 	bool asking;     /* c-ares has it */
+	bool failing;    /* the last question had no answer, or has none yet: nobody waits for it */
 	unsigned pins;   /* those who wait are being answered, perhaps in a callback of another */
 	const char *why; /* static words, where `count` is 0 */
 	size_t count;
@@ -47,13 +54,18 @@ struct resolver {
 	struct ev_timer timer;
 	struct resolver_name *names; /* oldest first */
 	struct resolver_socket sockets[SOCKETS_MAX];
+	struct log_bound stale_lines;
 	bool closing;
 };
 
+struct ares_channeldata *resolver_channel(struct resolver *resolver)
+{
+	return resolver->channel;
+}
+
 /* --- c-ares in the loop --------------------------------------------------------------------- */
 
-/* To be called after everything that may have changed what c-ares waits for. */
-static void set_timer(struct resolver *resolver)
+void resolver_set_timer(struct resolver *resolver)
 {
 	struct timeval left;
 
@@ -72,7 +84,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
 	(void)loop;
 	(void)events;
 	ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	set_timer(resolver);
+	resolver_set_timer(resolver);
 }
 
 static void on_socket(struct ev_loop *loop, struct ev_io *watcher, int events)
@@ -84,7 +96,7 @@ static void on_socket(struct ev_loop *loop, struct ev_io *watcher, int events)
 	(void)loop;
 	ares_process_fd(resolver->channel, (events & EV_READ) != 0 ? fd : ARES_SOCKET_BAD,
 			(events & EV_WRITE) != 0 ? fd : ARES_SOCKET_BAD);
-	set_timer(resolver);
+	resolver_set_timer(resolver);
 }
 
 static struct resolver_socket *find_socket(struct resolver *resolver, int fd)
@@ -152,6 +164,28 @@ static bool forget_oldest(struct resolver *resolver)
 	return false;
 }
 
+static void on_patience_over(struct ev_loop *loop, struct ev_timer *timer, int events);
+
+/* NULL, and the name is gone, where there is no memory for it. */
+static struct resolver_name *keep(struct resolver_name *name)
+{
+	struct resolver *resolver = name->resolver;
+
+	HASH_ADD_KEYPTR(hh, resolver->names, name->host, strlen(name->host), name);
+	if (name->hh.tbl == NULL) {
+		free(name);
+		return NULL;
+	}
+	return name;
+}
+
+/* As if it were asked for the first time, but for what is known of it. */
+static struct resolver_name *make_youngest(struct resolver_name *name)
+{
+	HASH_DEL(name->resolver->names, name);
+	return keep(name);
+}
+
 static struct resolver_name *remember(struct resolver *resolver, const char *host)
 {
 	size_t length = strlen(host);
@@ -166,12 +200,8 @@ static struct resolver_name *remember(struct resolver *resolver, const char *hos
 	}
 	name->resolver = resolver;
 	memcpy(name->host, host, length + 1);
-	HASH_ADD_KEYPTR(hh, resolver->names, name->host, length, name);
-	if (name->hh.tbl == NULL) {
-		free(name);
-		return NULL;
-	}
-	return name;
+	ev_timer_init(&name->patience, on_patience_over, RESOLVER_PATIENCE_MS / 1000.0, 0.0);
+	return keep(name);
 }
 
 /* --- Answers -------------------------------------------------------------------------------- */
@@ -211,7 +241,7 @@ static void answer_waiting(struct resolver_name *name)
 	name->pins--;
 }
 
-static int clamp_ttl(int ttl)
+int resolver_clamp_ttl(int ttl)
 {
 	if (ttl < RESOLVER_TTL_MIN) {
 		return RESOLVER_TTL_MIN;
@@ -231,28 +261,84 @@ static int keep_addresses(struct resolver_name *name, const struct ares_addrinfo
 			ttl = node->ai_ttl < ttl ? node->ai_ttl : ttl;
 		}
 	}
-	return clamp_ttl(ttl);
+	return resolver_clamp_ttl(ttl);
+}
+
+static void take_answer(struct resolver_name *name, int status, const struct ares_addrinfo *found)
+{
+	uint64_t ttl = RESOLVER_TTL_NEGATIVE;
+
+	name->failing = false;
+	name->count = 0;
+	name->why = status == ARES_SUCCESS ? "the name has no address" : ares_strerror(status);
+	if (status == ARES_SUCCESS) {
+		int shortest = keep_addresses(name, found);
+
+		ttl = name->count > 0 ? (uint64_t)shortest : ttl;
+	}
+	name->expires_ms = timeouts_now_ms() + ttl * 1000;
+	name->stale_until_ms = name->expires_ms + RESOLVER_STALE_MAX * UINT64_C(1000);
+}
+
+/* --- Without an answer ---------------------------------------------------------------------- */
+
+/* That there is no such name, or no address of it, is an answer. */
+static bool is_answer(int status)
+{
+	return status == ARES_SUCCESS || status == ARES_ENOTFOUND || status == ARES_ENODATA ||
+	       status == ARES_EBADNAME;
+}
+
+static bool has_stale(const struct resolver_name *name)
+{
+	return name->count > 0 && timeouts_now_ms() < name->stale_until_ms;
+}
+
+/* Once an outage, since every question of it fails. */
+static void begin_stale(struct resolver_name *name, const char *why)
+{
+	uint64_t held_back;
+
+	if (!name->failing &&
+	    log_bound_admits(&name->resolver->stale_lines, timeouts_now_ms(), &held_back)) {
+		log_warn("DNS does not answer, known addresses serve on",
+			 log_text("host", name->host), log_text("detail", why),
+			 log_number("held_back", (int64_t)held_back));
+	}
+	name->failing = true;
+}
+
+static void on_patience_over(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+	struct resolver_name *name = container_of(timer, struct resolver_name, patience);
+
+	(void)loop;
+	(void)events;
+	if (has_stale(name)) {
+		begin_stale(name, "no answer yet");
+		answer_waiting(name);
+	}
 }
 
 static void on_answer(void *argument, int status, int timeouts, struct ares_addrinfo *found)
 {
 	struct resolver_name *name = argument;
-	int ttl = RESOLVER_TTL_NEGATIVE;
 
 	(void)timeouts;
 	name->asking = false;
-	name->count = 0;
-	name->why = status == ARES_SUCCESS ? "the name has no address" : ares_strerror(status);
+	ev_timer_stop(name->resolver->loop, &name->patience);
+	if (!name->resolver->closing) {
+		if (is_answer(status) || !has_stale(name)) {
+			take_answer(name, status, found);
+		} else {
+			begin_stale(name, ares_strerror(status));
+			name->expires_ms = timeouts_now_ms() + RESOLVER_TTL_NEGATIVE * 1000;
+		}
+		answer_waiting(name);
+	}
 	if (status == ARES_SUCCESS) {
-		ttl = keep_addresses(name, found);
 		ares_freeaddrinfo(found);
 	}
-	if (name->resolver->closing) {
-		return;
-	}
-	ttl = name->count > 0 ? ttl : RESOLVER_TTL_NEGATIVE;
-	name->expires_ms = timeouts_now_ms() + (uint64_t)ttl * 1000;
-	answer_waiting(name);
 }
 
 /* --- For everybody -------------------------------------------------------------------------- */
@@ -320,13 +406,34 @@ static void begin_asking(struct resolver_name *name)
 	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 
 	name->asking = true;
+	if (has_stale(name) && !name->failing) {
+		ev_now_update(resolver->loop);
+		ev_timer_start(resolver->loop, &name->patience);
+	}
 	ares_getaddrinfo(resolver->channel, name->host, NULL, &hints, on_answer, name);
-	set_timer(resolver);
+	resolver_set_timer(resolver);
 }
 
 static void fail(struct resolver_query *query, const char *why)
 {
 	query->callback(query, NULL, 0, why);
+}
+
+/* Where DNS is known not to answer, nobody waits for it: a question is on its way all the same. */
+static void ask_name(struct resolver_name *name, struct resolver_query *query)
+{
+	bool at_once = name->failing && has_stale(name);
+
+	if (!at_once) {
+		query->name = name;
+		DL_APPEND2(name->waiting, query, previous, next);
+	}
+	if (!name->asking) {
+		begin_asking(name);
+	}
+	if (at_once) {
+		answer(query, name);
+	}
 }
 
 void resolver_ask(struct resolver *resolver, struct resolver_query *query, const char *host,
@@ -349,20 +456,16 @@ void resolver_ask(struct resolver *resolver, struct resolver_query *query, const
 		answer(query, name);
 		return;
 	}
-	if (name != NULL && !name->asking && name->pins == 0) {
-		forget(name); /* to come back as the youngest */
-		name = NULL;
+	if (name == NULL) {
+		name = remember(resolver, lower);
+	} else if (!name->asking && name->pins == 0) {
+		name = make_youngest(name);
 	}
-	name = name != NULL ? name : remember(resolver, lower);
 	if (name == NULL) {
 		fail(query, "too many names are being asked for");
 		return;
 	}
-	query->name = name;
-	DL_APPEND2(name->waiting, query, previous, next);
-	if (!name->asking) {
-		begin_asking(name);
-	}
+	ask_name(name, query);
 }
 
 void resolver_cancel(struct resolver_query *query)

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "net/source_pool.h"
 #include "stream_internal.h"
 #include "wire_internal.h"
 
@@ -151,12 +151,8 @@ static void become_open(struct stream *stream)
 
 static void finish_connect(struct stream *stream)
 {
-	int error_number = 0;
-	socklen_t length = sizeof(error_number);
+	int error_number = wire_connected(stream->watcher.fd);
 
-	if (getsockopt(stream->watcher.fd, SOL_SOCKET, SO_ERROR, &error_number, &length) != 0) {
-		error_number = errno;
-	}
 	if (error_number != 0) {
 		fail_with_errno(stream, error_number);
 		return;
@@ -281,15 +277,20 @@ static void begin(struct stream *stream, struct stream_loop *shared, int fd,
 	wire_open(stream, fd);
 }
 
+static void begin_open(struct stream *stream)
+{
+	become_open(stream);
+	if (stream->phase != STREAM_CLOSED) {
+		settle(stream);
+	}
+}
+
 bool stream_accept(struct stream *stream, struct stream_loop *shared, int fd,
 		   struct ssl_ctx_st *context, const struct stream_events *events)
 {
 	begin(stream, shared, fd, events);
 	if (context == NULL) {
-		become_open(stream);
-		if (stream->phase != STREAM_CLOSED) {
-			settle(stream);
-		}
+		begin_open(stream);
 		return true;
 	}
 	stream->phase = STREAM_HANDSHAKE;
@@ -301,39 +302,25 @@ bool stream_accept(struct stream *stream, struct stream_loop *shared, int fd,
 	return true;
 }
 
-static bool begin_connect(int fd, const struct stream_target *target)
+void stream_adopt(struct stream *stream, struct stream_loop *shared, int fd, struct source *source,
+		  const struct stream_events *events)
 {
-	struct sockaddr_un local = {.sun_family = AF_UNIX};
-
-	if (target->address != NULL) {
-		return connect(fd, (const struct sockaddr *)target->address,
-			       addr_length(target->address)) == 0 ||
-		       errno == EINPROGRESS;
-	}
-	if (strlen(target->path) >= sizeof(local.sun_path)) {
-		errno = ENAMETOOLONG;
-		return false;
-	}
-	memcpy(local.sun_path, target->path, strlen(target->path) + 1);
-	return connect(fd, (const struct sockaddr *)&local, sizeof(local)) == 0;
+	begin(stream, shared, fd, events);
+	stream->source = source;
+	begin_open(stream);
 }
 
 bool stream_connect(struct stream *stream, struct stream_loop *shared,
 		    const struct stream_target *target, const struct stream_events *events,
 		    struct error *error)
 {
-	sa_family_t family = target->address != NULL ? target->address->family : AF_UNIX;
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct wire_link link;
 
-	if (fd < 0) {
-		return error_set(error, "socket: %s", strerror(errno));
-	}
-	if (!begin_connect(fd, target)) {
-		error_set(error, "%s", strerror(errno));
-		close(fd);
+	if (wire_connect(&link, target, error) != WIRE_CONNECTING) {
 		return false;
 	}
-	begin(stream, shared, fd, events);
+	begin(stream, shared, link.fd, events);
+	stream->source = link.source;
 	stream->phase = STREAM_CONNECTING;
 	update_watcher(stream);
 	return true;
@@ -460,6 +447,11 @@ bool stream_is_congested(const struct stream *stream)
 	return stream->spill_length > 0;
 }
 
+bool stream_is_connected(const struct stream *stream)
+{
+	return stream->phase == STREAM_OPEN;
+}
+
 bool stream_has_ended(const struct stream *stream)
 {
 	return stream->end_told;
@@ -504,10 +496,29 @@ void stream_close(struct stream *stream)
 		ev_io_stop(stream->shared->loop, &stream->watcher);
 		close(stream->watcher.fd);
 		stream->watcher.fd = -1;
+		source_give(stream->source, false);
+		stream->source = NULL;
 		stream_tls_done(stream);
 		wire_drop(stream);
 	}
 	stream->phase = STREAM_CLOSED;
+}
+
+int stream_release(struct stream *stream, struct source **source)
+{
+	int fd = stream->watcher.fd;
+
+	if (stream->phase != STREAM_OPEN) {
+		return -1;
+	}
+	ev_io_stop(stream->shared->loop, &stream->watcher);
+	stream->watcher.fd = -1;
+	*source = stream->source;
+	stream->source = NULL;
+	stream_tls_done(stream);
+	wire_drop(stream);
+	stream->phase = STREAM_CLOSED;
+	return fd;
 }
 
 /* --- Facts ---------------------------------------------------------------------------------- */

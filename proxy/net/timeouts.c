@@ -52,9 +52,12 @@ static void arm(struct timeouts *timeouts, uint64_t deadline_ms)
 	ev_timer_start(timeouts->loop, &timeouts->timer);
 }
 
+/* What is left makes the timer due at once. */
 static void expire_list(struct timeout_list *list, uint64_t now_ms)
 {
-	while (list->head != NULL && list->head->deadline_ms <= now_ms) {
+	for (unsigned told = 0;
+	     told < TIMEOUT_TURN_MAX && list->head != NULL && list->head->deadline_ms <= now_ms;
+	     told++) {
 		struct timeout *timeout = list->head;
 
 		timeout_remove(timeout);

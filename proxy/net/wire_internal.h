@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The socket's half of a stream: sending and receiving wire bytes, TLS or not, and the two blocks
- * that keep what cannot go on yet. Shared by wire.c and stream*.c only.
+ * that keep what cannot go on yet. Shared by wire*.c, stream*.c and dial.c only.
  */
 #ifndef GATEPOST_NET_WIRE_INTERNAL_H
 #define GATEPOST_NET_WIRE_INTERNAL_H
@@ -9,11 +9,39 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/base.h"
+#include "base/error.h"
+
+struct source;
 struct stream;
+struct stream_target;
 
 /* Room for the records of one chunk: 64 KiB of plaintext in 16 KiB records, each with its header,
  * tag and, on TLS 1.2, nonce. */
 #define WIRE_SEALED_MAX (65536 + 4096)
+
+/* struct wire_link is a socket on its way to a peer, and the source that it took, NULL where the
+ * system chose. */
+struct wire_link {
+	int fd;
+	struct source *source;
+};
+
+enum wire_beginning {
+	WIRE_CONNECTING, /* the socket can be written to when it is connected, or has failed */
+	WIRE_NO_NETWORK, /* this host does not speak the family of the address, or knows no way
+			    there */
+	WIRE_NO_PORT,    /* at none of the target's sources */
+	WIRE_NO_ROOM,    /* this host has no descriptor or no memory for it */
+	WIRE_REFUSED,    /* anything else */
+};
+
+/* wire_connect begins to connect without blocking. `error` says why where it cannot. */
+must_use enum wire_beginning wire_connect(struct wire_link *link,
+					  const struct stream_target *target, struct error *error);
+
+/* wire_connected is how that has ended: 0 or an errno. */
+must_use int wire_connected(int fd);
 
 /* wire_open makes a socket ready for use: TCP_NODELAY, and keepalive as the worker wants it. */
 void wire_open(struct stream *stream, int fd);

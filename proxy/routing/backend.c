@@ -11,6 +11,7 @@
 #include "core/config.h"
 #include "imap/sasl.h"
 #include "net/stream.h"
+#include "routing/member.h"
 
 #define SAME_USER "{user}"
 
@@ -72,7 +73,7 @@ static bool copy_config(struct backend *backend, const struct config_backend *co
 	backend->connect_timeout_ms = config->connect_timeout_ms;
 	backend->login_timeout_ms = config->login_timeout_ms;
 	backend->server_name = config->server_name[0] != '\0' ? strdup(config->server_name)
-							      : host_of(&config->address);
+							      : host_of(&backend->address);
 	return backend->server_name != NULL && copy_text(&backend->user, config->user) &&
 	       copy_text(&backend->master_user, config->master_user) &&
 	       (password->length == 0 ||
@@ -84,6 +85,22 @@ struct backend *backend_new(const struct config_backend *config, struct tls_clie
 	struct backend *backend = make(config->name, &config->address, config->tls, tls_client);
 
 	if (backend != NULL && !copy_config(backend, config)) {
+		backend_unref(backend);
+		return NULL;
+	}
+	return backend;
+}
+
+struct backend *backend_new_of(const struct config_backend *config, struct member *member,
+			       struct tls_client *tls_client)
+{
+	struct backend *backend = make(member->name, &member->address, config->tls, tls_client);
+
+	if (backend == NULL) {
+		return NULL;
+	}
+	backend->member = member_ref(member);
+	if (!copy_config(backend, config)) {
 		backend_unref(backend);
 		return NULL;
 	}
@@ -131,6 +148,7 @@ void backend_unref(struct backend *backend)
 	if (--backend->references > 0) {
 		return;
 	}
+	member_unref(backend->member);
 	endpoint_done(&backend->address);
 	tls_session_done(&backend->tls_session);
 	secret_done(&backend->master_password);
@@ -139,6 +157,18 @@ void backend_unref(struct backend *backend)
 	free(backend->master_user);
 	free(backend->name);
 	free(backend);
+}
+
+enum write_form backend_form(const struct backend *backend)
+{
+	switch (backend->login) {
+	case CONFIG_LOGIN_LOGIN:
+		return WRITE_LOGIN;
+	case CONFIG_LOGIN_PLAIN:
+		return WRITE_PLAIN;
+	default:
+		return WRITE_BEST;
+	}
 }
 
 bool backend_start_tls(struct backend *backend, struct stream *stream, struct error *error)

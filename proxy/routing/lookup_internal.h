@@ -22,6 +22,16 @@ struct lookup {
 	char *text; /* owned; NUL behind each word */
 	const char *words[LOOKUP_WORDS_MAX];
 	size_t word_count;
+	char *prefix;       /* owned: the key before its first placeholder */
+	const char *suffix; /* the key behind its last placeholder; NULL where it has none */
+	bool one_user;      /* the key holds {user} once, and no other placeholder */
+};
+
+/* What a key of Redis has to do with the lookup, whose key is words[1]. */
+enum lookup_verdict {
+	LOOKUP_ONE_USER,   /* it is the key of this user, and of nobody else */
+	LOOKUP_MANY_USERS, /* it is, or may be, a key of the lookup, but nobody knows of whom */
+	LOOKUP_NOT_OURS,   /* no user has this key */
 };
 
 /* struct lookup_command is the command for one user: `words[i]` has `lengths[i]` bytes, which are
@@ -43,6 +53,14 @@ must_use bool lookup_init(struct lookup *lookup, const char *template, struct er
  * ran out. */
 must_use bool lookup_expand(const struct lookup *lookup, const char *user,
 			    struct lookup_command *command);
+
+/* lookup_prefix is what all keys of the lookup begin with, and what is watched: the key up to its
+ * first {user}, {local} or {domain}, or all of it. Perhaps "". Valid as long as the lookup. */
+const char *lookup_prefix(const struct lookup *lookup);
+
+/* lookup_user_of_key tells whose key this is. `user` is written for ONE_USER only. */
+enum lookup_verdict lookup_user_of_key(const struct lookup *lookup, const char *key, size_t length,
+				       char user[CONFIG_USER_MAX + 1]);
 
 void lookup_command_done(struct lookup_command *command);
 void lookup_done(struct lookup *lookup);

@@ -4,14 +4,19 @@
  */
 #include "probe_internal.h"
 
+#include <string.h>
+
 #include "core/metrics.h"
 #include "imap/upstream.h"
 #include "net/proxy_header.h"
 #include "net/tls_client.h"
 #include "routing/backend.h"
+#include "routing/member.h"
 
 /* Bytes that one read takes. */
 #define READ_SIZE 4096
+
+#define LOGOUT "L1 LOGOUT\r\n"
 
 static const struct stream_events stream_events;
 
@@ -51,21 +56,9 @@ static void set_timer(struct probe *probe, uint64_t deadline_ms)
 	timeout_add(&probe->timers, &probe->timer, deadline_ms);
 }
 
-static void set_connect_timer(struct probe *probe)
-{
-	uint64_t step_ms = timeouts_now_ms() + probe->backend->connect_timeout_ms;
-
-	set_timer(probe, step_ms < probe->deadline_ms ? step_ms : probe->deadline_ms);
-}
-
 static struct probe *probe_of_dial(struct dial *dial)
 {
 	return container_of(dial, struct probe, dial);
-}
-
-static void on_trying(struct dial *dial)
-{
-	set_connect_timer(probe_of_dial(dial));
 }
 
 static void on_unreachable(struct dial *dial, const struct error *why)
@@ -74,15 +67,31 @@ static void on_unreachable(struct dial *dial, const struct error *why)
 }
 
 static const struct dial_events dial_events = {
-	.trying = on_trying,
 	.failed = on_unreachable,
 };
 
-void probe_begin(struct probe *probe, struct backend *backend)
+static uint64_t smaller(uint64_t left, uint64_t right)
 {
+	return left < right ? left : right;
+}
+
+/* The longest that a probe of `backend` may take. */
+static uint64_t patience_with(const struct probe *probe, const struct backend *backend)
+{
+	uint64_t both_ms = backend->connect_timeout_ms + backend->login_timeout_ms;
+
+	return probe->house.patience_ms > 0 ? smaller(both_ms, probe->house.patience_ms) : both_ms;
+}
+
+void probe_begin(struct probe *probe, struct backend *backend, enum probe_depth depth)
+{
+	uint64_t patience_ms = patience_with(probe, backend);
 	struct dial_settings settings = {
 		.shared = probe->house.shared,
 		.resolver = probe->house.resolver,
+		.metrics = probe->house.metrics,
+		.timeout_ms = smaller(backend->connect_timeout_ms, patience_ms),
+		.sources = backend->member != NULL ? backend->member->sources : NULL,
 		.stream = &probe->stream,
 		.stream_events = &stream_events,
 		.events = &dial_events,
@@ -90,9 +99,10 @@ void probe_begin(struct probe *probe, struct backend *backend)
 
 	invariant(probe->phase == PROBE_IDLE);
 	probe->phase = PROBE_CONNECTING;
+	probe->depth = depth;
 	probe->backend = backend;
-	probe->deadline_ms =
-		timeouts_now_ms() + backend->connect_timeout_ms + backend->login_timeout_ms;
+	probe->deadline_ms = timeouts_now_ms() + patience_ms;
+	set_timer(probe, probe->deadline_ms);
 	dial_begin(&probe->dial, &settings, &backend->address);
 }
 
@@ -113,12 +123,47 @@ static bool send_output(struct probe *probe, struct buffer *output)
 	return complete;
 }
 
+/* Who does not read up to the backend's end may tear away the LOGOUT with a reset. */
+static void leave(struct probe *probe)
+{
+	const struct capability_offer *offer =
+		probe->upstream != NULL ? upstream_offer(probe->upstream) : NULL;
+
+	if (offer != NULL && offer->known && probe->events->learnt != NULL) {
+		probe->events->learnt(probe, offer);
+	}
+	probe->phase = PROBE_LEAVING;
+	set_timer(probe, timeouts_now_ms() + PROBE_LEAVE_MS);
+	stream_set_reading(&probe->stream, true);
+}
+
+static void log_out(struct probe *probe)
+{
+	stream_write(&probe->stream, LOGOUT, strlen(LOGOUT));
+	leave(probe);
+}
+
+static void hang_up(struct probe *probe)
+{
+	stream_shutdown(&probe->stream, STREAM_ENDING_CLEAN);
+	leave(probe);
+}
+
 static void ask(struct probe *probe)
 {
 	struct upstream_settings settings = {
+		.credentials = probe->depth == PROBE_LOGIN ? probe->house.credentials : NULL,
+		.proxy_ttl = PROBE_PROXY_TTL,
 		.starttls = probe->backend->tls == CONFIG_TLS_STARTTLS,
+		.form = backend_form(probe->backend),
 	};
 
+	if (probe->depth == PROBE_CONNECT) {
+		hang_up(probe);
+		return;
+	}
+
+	invariant(probe->depth != PROBE_LOGIN || settings.credentials != NULL);
 	probe->phase = PROBE_ASKING;
 	probe->upstream = upstream_new(&settings);
 	if (probe->upstream == NULL) {
@@ -149,6 +194,10 @@ static void on_secured(struct probe *probe)
 		ask(probe);
 		return;
 	}
+	if (probe->depth == PROBE_GREETING) {
+		log_out(probe);
+		return;
+	}
 	probe->phase = PROBE_ASKING;
 	upstream_secured(probe->upstream, &output);
 	if (send_output(probe, &output)) {
@@ -166,12 +215,21 @@ static bool send_proxy_header(struct probe *probe)
 	return send_output(probe, &header);
 }
 
-/* Who does not read up to the backend's end may tear away the LOGOUT with a reset. */
-static void leave(struct probe *probe)
+/* A greeting was asked for, and is there; behind STARTTLS nothing else would be. */
+static bool has_greeting(const struct probe *probe)
 {
-	probe->events->learnt(probe, upstream_offer(probe->upstream));
-	probe->phase = PROBE_LEAVING;
-	set_timer(probe, timeouts_now_ms() + PROBE_LEAVE_MS);
+	return probe->depth == PROBE_GREETING && probe->backend->tls != CONFIG_TLS_STARTTLS &&
+	       upstream_greeted(probe->upstream);
+}
+
+/* Without credentials the dialogue has logged out itself. */
+static void end_asking(struct probe *probe)
+{
+	if (probe->depth == PROBE_LOGIN) {
+		log_out(probe);
+	} else {
+		leave(probe);
+	}
 }
 
 /* False when nothing more shall be read now. */
@@ -180,6 +238,11 @@ static bool feed(struct probe *probe)
 	struct buffer output = {0};
 	enum upstream_verdict verdict = upstream_feed(probe->upstream, &probe->input, &output);
 
+	if (verdict == UPSTREAM_MORE && has_greeting(probe)) {
+		buffer_done(&output); /* it would ask on */
+		log_out(probe);
+		return true;
+	}
 	if (!send_output(probe, &output)) {
 		return false;
 	}
@@ -190,7 +253,7 @@ static bool feed(struct probe *probe)
 		start_tls(probe);
 		return false;
 	case UPSTREAM_READY:
-		leave(probe);
+		end_asking(probe);
 		return true;
 	default:
 		fail(probe, upstream_reason(probe->upstream));
@@ -237,7 +300,6 @@ static void on_ready(struct stream *stream)
 		on_secured(probe);
 		return;
 	}
-	set_timer(probe, probe->deadline_ms);
 	if (probe->backend->send_proxy && !send_proxy_header(probe)) {
 		return;
 	}
@@ -306,9 +368,6 @@ static void on_failed(struct stream *stream, const struct error *why)
 	struct error told = *why;
 
 	switch (probe->phase) {
-	case PROBE_CONNECTING:
-		dial_next(&probe->dial, &told);
-		break;
 	case PROBE_SECURING:
 		metrics_count(probe->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
 		on_handshake_failed(probe, &told);
@@ -325,16 +384,19 @@ static const struct stream_events stream_events = {
 	.failed = on_failed,
 };
 
-static void on_connect_timeout(struct probe *probe)
+/* What did not come while the dialogue waited. */
+static const char *overdue(const struct probe *probe)
 {
-	struct error why = {0};
-
-	error_set(&why, "no answer in time");
-	if (timeouts_now_ms() < probe->deadline_ms) {
-		dial_next(&probe->dial, &why);
-	} else {
-		error_prefix(&why, "cannot connect");
-		finish(probe, &why);
+	if (!upstream_greeted(probe->upstream)) {
+		return "no greeting in time";
+	}
+	switch (probe->depth) {
+	case PROBE_GREETING:
+		return "no answer to STARTTLS in time";
+	case PROBE_LOGIN:
+		return "no login in time";
+	default:
+		return "no capabilities in time";
 	}
 }
 
@@ -344,7 +406,7 @@ static void on_timer(struct timeout *timer)
 
 	switch (probe->phase) {
 	case PROBE_CONNECTING:
-		on_connect_timeout(probe);
+		fail(probe, "cannot connect: no answer in time");
 		break;
 	case PROBE_LEAVING:
 		finish(probe, NULL);
@@ -354,8 +416,7 @@ static void on_timer(struct timeout *timer)
 		fail(probe, "no TLS in time");
 		break;
 	default:
-		fail(probe, upstream_greeted(probe->upstream) ? "no capabilities in time"
-							      : "no greeting in time");
+		fail(probe, overdue(probe));
 	}
 }
 

@@ -74,7 +74,7 @@ static void on_due(struct timeout *due)
 	}
 	place->probed = probed;
 	metrics_count(prober->settings.house.metrics, METRIC_BACKEND_PROBES);
-	probe_begin(&place->probe, probed->backend);
+	probe_begin(&place->probe, probed->backend, PROBE_CAPABILITIES);
 }
 
 static void stop_waiting(struct probed *probed)
@@ -157,6 +157,14 @@ void prober_init(struct prober *prober, const struct prober_settings *settings)
 	}
 }
 
+static void begin(struct probed *probed)
+{
+	struct prober *prober = probed->prober;
+	unsigned spread_ms = random_up_to(prober, prober->settings.pace.spread_ms);
+
+	timeout_add(&prober->due, &probed->due, timeouts_now_ms() + spread_ms);
+}
+
 bool prober_add(struct prober *prober, struct backend *backend)
 {
 	struct probed *probed = calloc(1, sizeof(*probed));
@@ -167,19 +175,49 @@ bool prober_add(struct prober *prober, struct backend *backend)
 	probed->prober = prober;
 	probed->backend = backend;
 	LL_PREPEND(prober->backends, probed);
+	if (prober->started) {
+		begin(probed);
+	}
 	return true;
+}
+
+static void stop_probing(struct probed *probed)
+{
+	struct prober *prober = probed->prober;
+
+	for (size_t i = 0; i < PROBER_AT_ONCE; i++) {
+		if (prober->places[i].probed == probed) {
+			probe_stop(&prober->places[i].probe);
+			prober->places[i].probed = NULL;
+		}
+	}
+	stop_waiting(probed);
+	timeout_remove(&probed->due);
+	probed->pause_ms = 0;
+}
+
+void prober_remove(struct prober *prober, struct backend *backend)
+{
+	struct probed *probed;
+
+	LL_SEARCH_SCALAR(prober->backends, probed, backend, backend);
+	if (probed == NULL) {
+		return;
+	}
+	stop_probing(probed);
+	LL_DELETE(prober->backends, probed);
+	free(probed);
+	wake_next(prober);
 }
 
 void prober_start(struct prober *prober)
 {
-	uint64_t now_ms = timeouts_now_ms();
 	struct probed *probed;
 
+	prober->started = true;
 	LL_FOREACH(prober->backends, probed)
 	{
-		unsigned spread_ms = random_up_to(prober, prober->settings.pace.spread_ms);
-
-		timeout_add(&prober->due, &probed->due, now_ms + spread_ms);
+		begin(probed);
 	}
 }
 
@@ -187,15 +225,10 @@ void prober_stop(struct prober *prober)
 {
 	struct probed *probed;
 
-	for (size_t i = 0; i < PROBER_AT_ONCE; i++) {
-		probe_stop(&prober->places[i].probe);
-		prober->places[i].probed = NULL;
-	}
+	prober->started = false;
 	LL_FOREACH(prober->backends, probed)
 	{
-		stop_waiting(probed);
-		timeout_remove(&probed->due);
-		probed->pause_ms = 0;
+		stop_probing(probed);
 	}
 }
 

@@ -57,13 +57,19 @@ struct prober {
 	struct probed *waiting; /* they are due, and no place is free */
 	struct timeout_list due;
 	struct log_bound failures;
+	bool started;
 	unsigned jitter; /* state of rand_r */
 };
 
 void prober_init(struct prober *prober, const struct prober_settings *settings);
 
-/* prober_add makes `backend`, borrowed, one of those that are asked. False when memory ran out. */
+/* prober_add makes `backend`, borrowed, one of those that are asked; soon, where the rounds have
+ * begun. False when memory ran out. */
 must_use bool prober_add(struct prober *prober, struct backend *backend);
+
+/* prober_remove leaves `backend` alone from now on; nothing happens where it was not added. Not
+ * from within `learnt`. */
+void prober_remove(struct prober *prober, struct backend *backend);
 
 /* prober_start begins the first round; once, or after prober_stop. */
 void prober_start(struct prober *prober);

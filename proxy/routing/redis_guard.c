@@ -8,12 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void element_done(struct redis_guard *guard)
+static void close_line(struct redis_guard *guard)
 {
 	guard->header_length = 0;
 	guard->line_open = false;
 	guard->return_seen = false;
-	guard->elements_left--;
+}
+
+static void element_done(struct redis_guard *guard)
+{
+	close_line(guard);
+	while (guard->depth > 0 && --guard->elements[guard->depth - 1] == 0) {
+		guard->depth--;
+	}
+	guard->complete = guard->depth == 0;
+}
+
+static bool refuse_length(const struct redis_guard *guard, struct error *error)
+{
+	return error_set(error, "a reply of more than %zu bytes", guard->limits.bytes);
 }
 
 /* The number behind the type; false when it is none, or one that no reply of ours can have. */
@@ -39,8 +52,8 @@ static bool begin_string(struct redis_guard *guard, long length, struct error *e
 		element_done(guard);
 		return true;
 	}
-	if (guard->reply_length + (size_t)length + 2 > REDIS_REPLY_MAX) {
-		return error_set(error, "a reply of more than %d bytes", REDIS_REPLY_MAX);
+	if (guard->reply_length + (size_t)length + 2 > guard->limits.bytes) {
+		return refuse_length(guard, error);
 	}
 	guard->line_open = false;
 	guard->body_left = (size_t)length + 2;
@@ -49,14 +62,21 @@ static bool begin_string(struct redis_guard *guard, long length, struct error *e
 
 static bool begin_array(struct redis_guard *guard, long count, struct error *error)
 {
-	if (count > 0) {
-		guard->element_count += (size_t)count;
-		guard->elements_left += (size_t)count;
+	if (count <= 0) {
+		element_done(guard);
+		return true;
 	}
-	if (guard->element_count > REDIS_ELEMENTS_MAX) {
-		return error_set(error, "a reply of more than %d elements", REDIS_ELEMENTS_MAX);
+	guard->element_count += (size_t)count;
+	if (guard->element_count > guard->limits.elements) {
+		return error_set(error, "a reply of more than %zu elements",
+				 guard->limits.elements);
 	}
-	element_done(guard);
+	if (guard->depth == REDIS_DEPTH_MAX) {
+		return error_set(error, "a reply of more than %d arrays within each other",
+				 REDIS_DEPTH_MAX);
+	}
+	guard->elements[guard->depth++] = (size_t)count;
+	close_line(guard);
 	return true;
 }
 
@@ -82,10 +102,6 @@ static bool line_begin(struct redis_guard *guard, char type, struct error *error
 	if (type == '\0' || strchr("+-:$*", type) == NULL) {
 		return error_set(error, "a reply that begins with byte 0x%02X",
 				 (unsigned char)type);
-	}
-	if (!guard->begun) {
-		guard->begun = true;
-		guard->elements_left = 1;
 	}
 	guard->line_open = true;
 	guard->header[0] = type;
@@ -149,12 +165,12 @@ enum redis_guard_verdict redis_guard_scan(struct redis_guard *guard, const void 
 			return REDIS_GUARD_REFUSED;
 		}
 		position += taken;
-		if (guard->reply_length > REDIS_REPLY_MAX) {
-			error_set(error, "a reply of more than %d bytes", REDIS_REPLY_MAX);
+		if (guard->reply_length > guard->limits.bytes) {
+			refuse_length(guard, error);
 			return REDIS_GUARD_REFUSED;
 		}
-		if (guard->elements_left == 0) {
-			*guard = (struct redis_guard){0};
+		if (guard->complete) {
+			*guard = (struct redis_guard){.limits = guard->limits};
 			*used = position;
 			return REDIS_GUARD_REPLY;
 		}

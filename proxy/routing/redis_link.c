@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The connection to Redis: how it is made, greeted, lost and made again.
+ * The connection to Redis: how it is made, secured, greeted, lost and made again.
  */
 #include "redis_link_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/config.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "net/tls_client.h"
 
 /* Bytes read at a time. The chunk that streams share cannot serve: an answer makes sessions go on,
  * and they read too. */
@@ -34,12 +33,11 @@ static void log_loss(struct redis_link *link, uint64_t now_ms)
 	}
 	link->loss_logged = true;
 	link->loss_logged_ms = now_ms;
-	endpoint_format(&link->settings.config->address, address);
-	log_warn("Redis is not usable", log_text("address", address),
-		 log_text("detail", link->why.text));
+	endpoint_format(link->settings.address, address);
+	log_warn(link->use->loss, log_text("address", address), log_text("detail", link->why.text));
 }
 
-static void log_recovery(struct redis_link *link)
+void redis_link_recovered(struct redis_link *link)
 {
 	char address[ENDPOINT_TEXT_MAX];
 
@@ -47,23 +45,18 @@ static void log_recovery(struct redis_link *link)
 		return;
 	}
 	link->loss_logged = false;
-	endpoint_format(&link->settings.config->address, address);
-	log_info("Redis is usable again", log_text("address", address));
+	endpoint_format(link->settings.address, address);
+	log_info(link->use->recovery, log_text("address", address));
 }
 
-/* A pause grows when a whole round has failed: every address of the name once. */
+void redis_link_settled(struct redis_link *link)
+{
+	link->pause_ms = 0;
+}
+
 static void grow_pause(struct redis_link *link)
 {
-	bool round_over = ++link->address_turn >= link->address_count;
-
-	if (round_over) {
-		link->address_turn = 0;
-	}
-	if (link->pause_ms == 0) {
-		link->pause_ms = REDIS_PAUSE_MIN_MS;
-	} else if (round_over) {
-		link->pause_ms *= 2;
-	}
+	link->pause_ms = link->pause_ms == 0 ? REDIS_PAUSE_MIN_MS : 2 * link->pause_ms;
 	if (link->pause_ms > REDIS_PAUSE_MAX_MS) {
 		link->pause_ms = REDIS_PAUSE_MAX_MS;
 	}
@@ -83,22 +76,28 @@ static void pause_attempts(struct redis_link *link, uint64_t now_ms)
 	set_timer(link, later_of(due_ms, link->attempted_ms + REDIS_PAUSE_MIN_MS));
 }
 
+static void drop_unsent(struct redis_link *link)
+{
+	ev_prepare_stop(link->settings.shared->loop, &link->sender);
+	buffer_done(&link->unsent);
+}
+
 static void lose(struct redis_link *link, const struct error *why)
 {
 	bool was_ready = link->phase == REDIS_READY;
 	uint64_t now_ms = timeouts_now_ms();
 
 	link->why = *why;
+	drop_unsent(link);
 	stream_close(&link->stream);
 	redis_codec_done(&link->codec);
-	resolver_cancel(&link->name);
+	dial_cancel(&link->dial);
 	metrics_count(link->settings.metrics, METRIC_REDIS_FAILURES);
 	if (was_ready) {
 		/* Short-lived success must not make for quick attempts without end. */
 		bool lived = now_ms - link->ready_ms >= REDIS_PAUSE_MAX_MS;
 
 		link->pause_ms = lived ? 0 : link->pause_ms;
-		link->address_turn = 0;
 	}
 	grow_pause(link);
 	pause_attempts(link, now_ms);
@@ -106,111 +105,77 @@ static void lose(struct redis_link *link, const struct error *why)
 	if (was_ready) {
 		struct error told = link->why;
 
-		link->events->lost(link, &told);
+		link->use->lost(link, &told);
 	}
 }
 
-static void lose_because(struct redis_link *link, const char *why)
+/* The connection is of no use, for now or any more. */
+static void fail(struct redis_link *link, const struct error *why)
+{
+	if (link->phase == REDIS_READY) {
+		lose(link, why);
+		return;
+	}
+	link->why = *why;
+	link->refused = true;
+	link->phase = REDIS_DIALING;
+	timeout_remove(&link->timer);
+	redis_codec_done(&link->codec);
+	dial_next(&link->dial, why);
+}
+
+static void fail_because(struct redis_link *link, const char *why)
 {
 	struct error error = {0};
 
 	error_set(&error, "%.255s", why);
-	lose(link, &error);
+	fail(link, &error);
 }
 
-/* --- AUTH and SELECT ------------------------------------------------------------------------ */
-
-static bool wants_auth(const struct redis_link *link)
-{
-	return link->settings.config->password[0] != '\0';
-}
-
-static unsigned greeting_length(const struct redis_link *link)
-{
-	return (wants_auth(link) ? 1U : 0U) + (link->settings.config->database != 0 ? 1U : 0U);
-}
-
-static void write_words(struct buffer *out, size_t count, const char *const *words)
-{
-	size_t lengths[3];
-
-	for (size_t i = 0; i < count; i++) {
-		lengths[i] = strlen(words[i]);
-	}
-	redis_codec_write(out, &(struct redis_command){count, words, lengths});
-}
-
-static void write_auth(struct buffer *out, const struct config_redis *config)
-{
-	if (config->user[0] != '\0') {
-		write_words(out, 3, (const char *const[]){"AUTH", config->user, config->password});
-	} else {
-		write_words(out, 2, (const char *const[]){"AUTH", config->password});
-	}
-}
+/* --- Greeting ------------------------------------------------------------------------------- */
 
 static void become_ready(struct redis_link *link)
 {
 	link->phase = REDIS_READY;
+	dial_cancel(&link->dial);
 	link->ready_ms = timeouts_now_ms();
 	timeout_remove(&link->timer);
 	metrics_count(link->settings.metrics, METRIC_REDIS_CONNECTS);
-	log_recovery(link);
-	link->events->ready(link);
+	link->use->ready(link);
 }
 
 static void greet(struct redis_link *link)
 {
-	const struct config_redis *config = link->settings.config;
 	struct buffer commands = {0};
 
+	if (!redis_codec_init(&link->codec, &link->use->limits)) {
+		fail_because(link, "out of memory");
+		return;
+	}
 	link->phase = REDIS_GREETING;
-	link->greeting_replies = 0;
-	if (wants_auth(link)) {
-		write_auth(&commands, config);
-	}
-	if (config->database != 0) {
-		char number[16];
-
-		snprintf(number, sizeof(number), "%u", config->database);
-		write_words(&commands, 2, (const char *const[]){"SELECT", number});
-	}
+	redis_greeting_begin(&link->greeting, &link->settings, &commands);
 	if (commands.failed) {
-		lose_because(link, "out of memory");
-	} else if (commands.length > 0) {
-		stream_write(&link->stream, buffer_bytes(&commands), commands.length);
+		fail_because(link, "out of memory");
 	} else {
-		become_ready(link);
+		stream_set_reading(&link->stream, true);
+		stream_write(&link->stream, buffer_bytes(&commands), commands.length);
 	}
 	buffer_done(&commands);
 }
 
-/* Redis repeats the arguments of a command that it does not know, cut short: so whatever could be
- * one is not shown. */
-static void refuse_greeting(struct redis_link *link, const struct redis_reply_view *reply)
+static void take_greeting_reply(struct redis_link *link, const struct redis_reply *reply)
 {
-	bool is_auth = wants_auth(link) && link->greeting_replies == 0;
-	const char *command = is_auth ? "AUTH" : "SELECT";
-	const char *password = link->settings.config->password;
 	struct error why = {0};
 
-	redis_reply_explain(reply, &why);
-	if (is_auth && (strstr(why.text, "args") != NULL || strstr(why.text, password) != NULL)) {
-		error_set(&why, "refused; the reply is not shown since it may hold the password");
-	}
-	error_prefix(&why, command);
-	lose(link, &why);
-}
-
-static void handle_greeting_reply(struct redis_link *link, const struct redis_reply_view *reply)
-{
-	if (reply->kind != REDIS_REPLY_IS_STATUS) {
-		refuse_greeting(link, reply);
-		return;
-	}
-	link->pause_ms = 0;
-	if (++link->greeting_replies == greeting_length(link)) {
+	switch (redis_greeting_take(&link->greeting, reply, &why)) {
+	case REDIS_GREETING_MORE:
+		break;
+	case REDIS_GREETING_DONE:
 		become_ready(link);
+		break;
+	case REDIS_GREETING_REFUSED:
+		fail(link, &why);
+		break;
 	}
 }
 
@@ -221,46 +186,68 @@ static struct redis_link *link_of(struct stream *stream)
 	return container_of(stream, struct redis_link, stream);
 }
 
+static void secure(struct redis_link *link)
+{
+	const struct redis_settings *settings = &link->settings;
+	const char *wanted = settings->config->server_name;
+	struct tls_peer peer = {settings->tls_client, wanted, NULL};
+
+	if (wanted[0] == '\0') {
+		peer.name = settings->address->name;
+	}
+	link->phase = REDIS_SECURING;
+	if (!stream_start_tls_client(&link->stream, &peer)) {
+		fail_because(link, "out of memory");
+	}
+}
+
 static void on_ready(struct stream *stream)
 {
 	struct redis_link *link = link_of(stream);
 
-	if (!redis_codec_init(&link->codec)) {
-		lose_because(link, "out of memory");
-		return;
+	if (link->phase == REDIS_DIALING) {
+		set_timer(link, timeouts_now_ms() + link->settings.config->timeout_ms);
 	}
-	stream_set_reading(stream, true);
-	greet(link);
+	if (link->phase == REDIS_DIALING && link->settings.config->tls) {
+		secure(link);
+	} else {
+		greet(link);
+	}
+}
+
+/* False when the connection was lost over it. */
+static bool take_reply(struct redis_link *link, struct redis_reply *reply)
+{
+	if (link->phase == REDIS_GREETING) {
+		take_greeting_reply(link, reply);
+	} else {
+		link->use->reply(link, reply);
+	}
+	redis_reply_done(reply);
+	return link->phase == REDIS_GREETING || link->phase == REDIS_READY;
 }
 
 /* False when the connection was lost over it. */
 static bool take_bytes(struct redis_link *link, const uint8_t *bytes, size_t length)
 {
-	while (length > 0) {
-		struct redis_reply_view reply = {0};
+	struct redis_input input = {bytes, length};
+
+	while (input.length > 0) {
+		struct redis_reply reply = {0};
 		struct error why = {0};
 
-		switch (redis_codec_feed(&link->codec, bytes, length, &reply, &why)) {
+		switch (redis_codec_feed(&link->codec, &input, &reply, &why)) {
 		case REDIS_CODEC_MORE:
-			return true;
+			break;
 		case REDIS_CODEC_BROKEN:
 			error_prefix(&why, "Redis sent nonsense");
-			lose(link, &why);
+			fail(link, &why);
 			return false;
 		case REDIS_CODEC_REPLY:
+			if (!take_reply(link, &reply)) {
+				return false;
+			}
 			break;
-		}
-		bytes += reply.used;
-		length -= reply.used;
-		if (link->phase == REDIS_GREETING) {
-			handle_greeting_reply(link, &reply);
-		} else {
-			link->pause_ms = 0;
-			link->events->reply(link, &reply);
-		}
-		redis_reply_done(&reply);
-		if (link->phase != REDIS_GREETING && link->phase != REDIS_READY) {
-			return false;
 		}
 	}
 	return true;
@@ -285,10 +272,10 @@ static void on_readable(struct stream *stream)
 			return;
 		case STREAM_READ_END:
 		case STREAM_READ_TRUNCATED:
-			lose_because(link, "Redis closed the connection");
+			fail_because(link, "Redis closed the connection");
 			return;
 		case STREAM_READ_FAILED:
-			lose(link, &why);
+			fail(link, &why);
 			return;
 		}
 	}
@@ -301,7 +288,7 @@ static void on_drained(struct stream *stream)
 
 static void on_failed(struct stream *stream, const struct error *why)
 {
-	lose(link_of(stream), why);
+	fail(link_of(stream), why);
 }
 
 static const struct stream_events stream_events = {
@@ -313,48 +300,32 @@ static const struct stream_events stream_events = {
 
 /* --- Attempts ------------------------------------------------------------------------------- */
 
-static void connect_to(struct redis_link *link, const struct addr *address, const char *path)
+/* What an address said that was reached is worth more than why the others were not. */
+static void on_dial_failed(struct dial *dial, const struct error *why)
 {
-	struct stream_target target = {address, path};
-	struct error why = {0};
+	struct redis_link *link = container_of(dial, struct redis_link, dial);
+	struct error told = link->refused ? link->why : *why;
 
-	link->phase = REDIS_CONNECTING;
-	if (!stream_connect(&link->stream, link->settings.shared, &target, &stream_events, &why)) {
-		lose(link, &why);
-	}
+	lose(link, &told);
 }
 
-static void on_resolved(struct resolver_query *query, const struct addr *addresses, size_t count,
-			const char *why)
-{
-	struct redis_link *link = container_of(query, struct redis_link, name);
-
-	link->address_count = count;
-	if (count == 0) {
-		lose_because(link, why);
-		return;
-	}
-	connect_to(link, &addresses[link->address_turn % count], NULL);
-}
+static const struct dial_events dial_events = {.failed = on_dial_failed};
 
 static void begin_attempt(struct redis_link *link)
 {
-	const struct config_redis *config = link->settings.config;
+	struct dial_settings settings = {
+		.shared = link->settings.shared,
+		.resolver = link->settings.resolver,
+		.timeout_ms = link->settings.config->timeout_ms,
+		.stream = &link->stream,
+		.stream_events = &stream_events,
+		.events = &dial_events,
+	};
 
 	link->attempted_ms = timeouts_now_ms();
-	link->phase = REDIS_RESOLVING;
-	set_timer(link, link->attempted_ms + config->timeout_ms);
-	switch (config->address.kind) {
-	case ENDPOINT_IP:
-		connect_to(link, &config->address.ip, NULL);
-		break;
-	case ENDPOINT_UNIX:
-		connect_to(link, NULL, config->address.name);
-		break;
-	default:
-		resolver_ask(link->settings.resolver, &link->name, config->address.name,
-			     config->address.port, on_resolved);
-	}
+	link->phase = REDIS_DIALING;
+	link->refused = false;
+	dial_begin(&link->dial, &settings, link->settings.address);
 }
 
 static void on_timer(struct timeout *timer)
@@ -366,24 +337,42 @@ static void on_timer(struct timeout *timer)
 		begin_attempt(link);
 		return;
 	}
-	error_set(&why, "no %s within %llu ms",
-		  link->phase == REDIS_RESOLVING    ? "address"
-		  : link->phase == REDIS_CONNECTING ? "connection"
-						    : "reply to AUTH or SELECT",
+	error_set(&why, "no %s%s within %llu ms",
+		  link->phase == REDIS_GREETING ? "reply to " : "end of the TLS handshake",
+		  link->phase == REDIS_GREETING ? redis_greeting_awaits(&link->greeting) : "",
 		  (unsigned long long)link->settings.config->timeout_ms);
-	lose(link, &why);
+	fail(link, &why);
+}
+
+/* --- Sending -------------------------------------------------------------------------------- */
+
+/* The loop is about to wait: whoever asks in this turn has asked. */
+static void on_sender(struct ev_loop *loop, struct ev_prepare *sender, int events)
+{
+	struct redis_link *link = container_of(sender, struct redis_link, sender);
+
+	(void)loop;
+	(void)events;
+	if (link->unsent.failed) {
+		fail_because(link, "out of memory");
+		return;
+	}
+	stream_write(&link->stream, buffer_bytes(&link->unsent), link->unsent.length);
+	drop_unsent(link);
 }
 
 /* --- For the owner -------------------------------------------------------------------------- */
 
 void redis_link_init(struct redis_link *link, const struct redis_settings *settings,
-		     const struct redis_link_events *events)
+		     const struct redis_link_use *use)
 {
 	uint64_t now_ms = timeouts_now_ms();
 
-	*link = (struct redis_link){.settings = *settings, .events = events};
+	*link = (struct redis_link){.settings = *settings, .use = use};
+	invariant(!settings->config->tls || settings->tls_client != NULL);
 	link->jitter = (unsigned)now_ms ^ (unsigned)((uintptr_t)link >> 4);
 	error_set(&link->why, "not connected yet");
+	ev_prepare_init(&link->sender, on_sender);
 	timeout_list_init(&link->timers, settings->timeouts, on_timer);
 	set_timer(link, now_ms);
 }
@@ -400,7 +389,8 @@ void redis_link_want(struct redis_link *link)
 void redis_link_send(struct redis_link *link, const struct buffer *commands)
 {
 	invariant(link->phase == REDIS_READY);
-	stream_write(&link->stream, buffer_bytes(commands), commands->length);
+	buffer_append(&link->unsent, buffer_bytes(commands), commands->length);
+	ev_prepare_start(link->settings.shared->loop, &link->sender);
 }
 
 void redis_link_fail(struct redis_link *link, const struct error *why)
@@ -411,9 +401,10 @@ void redis_link_fail(struct redis_link *link, const struct error *why)
 
 void redis_link_done(struct redis_link *link)
 {
+	drop_unsent(link);
 	stream_close(&link->stream);
 	redis_codec_done(&link->codec);
-	resolver_cancel(&link->name);
+	dial_cancel(&link->dial);
 	timeout_remove(&link->timer);
 	timeout_list_done(&link->timers);
 }

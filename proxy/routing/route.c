@@ -7,78 +7,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Memory that runs out inside the table is an error of router_new instead of the end. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
 #include "base/text.h"
-#include "core/config.h"
 #include "core/config_user.h"
 #include "core/log.h"
 #include "core/log_bound.h"
 #include "core/metrics.h"
 #include "imap/capability.h"
-#include "lookup_internal.h"
+#include "net/stream_loop.h"
 #include "net/timeouts.h"
 #include "prober_internal.h"
-#include "route_value_internal.h"
+#include "route_choice_internal.h"
 #include "routing/backend.h"
-#include "url_backends_internal.h"
-
-struct known_backend {
-	struct backend *backend;
-	UT_hash_handle hh;
-};
+#include "routing/canary.h"
+#include "routing/member.h"
+#include "routing/pool.h"
 
 struct router {
 	struct config *config;
 	struct metrics *metrics;
-	struct known_backend *backends; /* in the order of config->backends */
-	struct known_backend *by_name;
-	struct url_backends by_url;
-	struct tls_client *url_tls_client;
+	const struct route_events *events;
+	void *owner;
+	struct route_chooser chooser;
+	struct directory_desk desk; /* nobody's where the source is static */
+	struct canary *canary;
+	bool canary_was_over;          /* when this worker last looked */
 	struct capability_offer offer; /* of all together */
-	bool offer_is_configured;      /* it comes from backends of the configuration */
+	bool offer_is_configured;      /* it comes from members of the pool */
 	struct prober prober;
-	struct lookup lookup; /* empty when the source is static */
-	struct redis *redis;  /* NULL when the source is static */
 	struct log_bound warnings;
 };
 
-bool route_normalise(const struct config *config, const char *user, char key[ROUTE_USER_MAX + 1])
+bool route_normalise(const struct config *config, const char *user, char key[CONFIG_USER_MAX + 1])
 {
 	return !text_has_control(user, strlen(user)) &&
-	       config_normalise_user(&config->routing, user, key, ROUTE_USER_MAX + 1);
+	       config_normalise_user(&config->routing, user, key, CONFIG_USER_MAX + 1);
 }
 
 /* --- Answering ------------------------------------------------------------------------------ */
-
-static void answer_found(struct route_query *query, struct backend *backend, const char *mailbox)
-{
-	struct route_answer answer = {
-		.result = ROUTE_FOUND,
-		.backend = backend,
-		.mailbox = mailbox,
-	};
-
-	query->callback(query, &answer);
-}
-
-static void answer_unknown(struct route_query *query)
-{
-	struct route_answer answer = {.result = ROUTE_UNKNOWN};
-
-	metrics_count(query->router->metrics, METRIC_LOOKUPS_UNKNOWN);
-	query->callback(query, &answer);
-}
-
-static void answer_unavailable(struct route_query *query, const char *why)
-{
-	struct route_answer answer = {.result = ROUTE_UNAVAILABLE, .why = why};
-
-	metrics_count(query->router->metrics, METRIC_LOOKUPS_FAILED);
-	query->callback(query, &answer);
-}
 
 /* Each session says in its own line why it failed; this one is for whoever keeps the directory. */
 static void warn_of_value(struct router *router, const char *why)
@@ -91,150 +56,368 @@ static void warn_of_value(struct router *router, const char *why)
 	}
 }
 
-/* --- What the directory said ---------------------------------------------------------------- */
-
-/* The reason why a value names no backend. */
-static const char *find_by_name(struct router *router, const char *name, struct backend **backend)
+/* What a choice means for who asked; `why` and the mailbox are borrowed from it. */
+static struct route_answer answer_of(const struct route_choice *choice)
 {
-	struct known_backend *known;
+	bool named = choice->mailbox[0] != '\0';
 
-	HASH_FIND_STR(router->by_name, name, known);
-	if (known == NULL) {
-		return "neither a backend's name nor imap://host[:port] or imaps://host[:port]";
+	switch (choice->verdict) {
+	case ROUTE_CHOICE_FOUND:
+		return (struct route_answer){
+			.result = ROUTE_FOUND,
+			.backend = choice->backend,
+			.mailbox = named ? choice->mailbox : NULL,
+		};
+	case ROUTE_CHOICE_UNKNOWN:
+		return (struct route_answer){.result = ROUTE_UNKNOWN};
+	default:
+		return (struct route_answer){
+			.result = ROUTE_UNAVAILABLE,
+			.why = choice->why.text,
+		};
 	}
-	*backend = backend_ref(known->backend);
-	return NULL;
 }
 
-static const char *find_by_url(struct router *router, const struct route_value *value,
-			       struct backend **backend)
+static void count_choice(struct router *router, const struct route_choice *choice)
 {
-	if (value->tls != CONFIG_TLS_NONE && router->url_tls_client == NULL) {
-		return "there are no authorities to verify its certificate by (routing.url_ca)";
+	switch (choice->verdict) {
+	case ROUTE_CHOICE_UNKNOWN:
+		metrics_count(router->metrics, METRIC_LOOKUPS_UNKNOWN);
+		break;
+	case ROUTE_CHOICE_UNUSABLE:
+		metrics_count(router->metrics, METRIC_LOOKUPS_FAILED);
+		warn_of_value(router, choice->why.text);
+		break;
+	case ROUTE_CHOICE_DOWN:
+		metrics_count(router->metrics, METRIC_BACKEND_DOWN_LOGINS);
+		break;
+	default:
+		break;
 	}
-	*backend = url_backends_get(&router->by_url, &value->address, value->tls,
-				    router->url_tls_client);
-	return *backend == NULL ? "out of memory" : NULL;
 }
 
-static void handle_value(struct route_query *query, const char *text, size_t length)
+static void answer(struct router *router, struct route_place *place,
+		   const struct route_choice *choice)
 {
-	struct router *router = query->router;
-	struct route_value value = {0};
-	struct backend *backend = NULL;
-	struct error why = {0};
+	struct route_answer said = answer_of(choice);
 
-	if (route_value_parse(&value, text, length, &why)) {
-		const char *reason = value.address.kind == ENDPOINT_NONE
-					     ? find_by_name(router, value.name, &backend)
-					     : find_by_url(router, &value, &backend);
-
-		if (reason != NULL) {
-			route_value_refuse(&why, text, length, reason);
-		}
+	count_choice(router, choice);
+	place->placed = choice->placed;
+	place->tried = choice->tried;
+	place->group = choice->group;
+	place->taken = said.result == ROUTE_FOUND;
+	if (!place->taken) {
+		directory_leave(&place->stay, true);
 	}
-	if (backend != NULL) {
-		answer_found(query, backend, value.mailbox[0] != '\0' ? value.mailbox : NULL);
+	router->events->answered(place, &said);
+}
+
+/* --- What the directory says ---------------------------------------------------------------- */
+
+/* Whatever is said may be of members that came since. Where memory is short those of before go on
+ * to serve. */
+static void keep_in_step(struct router *router)
+{
+	(void)roster_refresh(&router->chooser.roster);
+}
+
+static struct router *router_of(const struct stay *stay)
+{
+	return container_of(stay->desk, struct router, desk);
+}
+
+static struct route_place *place_of(struct stay *stay)
+{
+	return container_of(stay, struct route_place, stay);
+}
+
+static struct route_subject subject_of(const struct stay *stay, const struct directory_answer *said)
+{
+	return (struct route_subject){
+		.key = directory_user(stay),
+		.route = said->verdict == DIRECTORY_ROUTE ? said->route : NULL,
+		.length = said->length,
+	};
+}
+
+/* What cannot be assigned anew, since Redis is away or lets nobody write, has to do. */
+static void on_answered(struct stay *stay, const struct directory_answer *said)
+{
+	struct router *router = router_of(stay);
+	struct route_place *place = place_of(stay);
+	struct route_choice choice = {0};
+	struct route_subject subject;
+
+	if (said->verdict == DIRECTORY_FAILED) {
+		choice.verdict = ROUTE_CHOICE_DOWN;
+		error_set(&choice.why, "%.255s", said->why);
+		metrics_count(router->metrics, METRIC_LOOKUPS_FAILED);
+		router->events->answered(place, &(struct route_answer){
+							.result = ROUTE_UNAVAILABLE,
+							.why = choice.why.text,
+						});
+		return;
+	}
+	keep_in_step(router);
+	subject = subject_of(stay, said);
+	subject.as_it_is = place->reassigned;
+	route_choose(&router->chooser, &subject, &choice);
+	if (choice.verdict == ROUTE_CHOICE_ASSIGN) {
+		place->reassigned = true;
+		directory_reassign(stay);
 	} else {
-		warn_of_value(router, why.text);
-		answer_unavailable(query, why.text);
-	}
-	route_value_done(&value);
-}
-
-static void handle_failure(struct route_query *query, const char *text)
-{
-	struct error why = {0};
-
-	error_set(&why, "%.240s", text);
-	error_prefix(&why, "Redis");
-	answer_unavailable(query, why.text);
-}
-
-static void on_reply(struct redis_question *question, enum redis_result result, const char *text,
-		     size_t length)
-{
-	struct route_query *query = container_of(question, struct route_query, question);
-
-	switch (result) {
-	case REDIS_STRING:
-		handle_value(query, text, length);
-		break;
-	case REDIS_NIL:
-		answer_unknown(query);
-		break;
-	case REDIS_FAILED:
-		handle_failure(query, text);
-		break;
+		answer(router, place, &choice);
 	}
 }
+
+/* Whoever is logged in stays so where nothing better is known: the user was deleted, or the value
+ * cannot be used. */
+static void on_changed(struct stay *stay, const struct directory_answer *said)
+{
+	struct router *router = router_of(stay);
+	struct route_subject subject = subject_of(stay, said);
+	struct route_choice choice = {0};
+
+	keep_in_step(router);
+	subject.even_down = true;
+	route_choose(&router->chooser, &subject, &choice);
+	if (choice.verdict == ROUTE_CHOICE_UNUSABLE) {
+		warn_of_value(router, choice.why.text);
+	}
+	if (choice.verdict == ROUTE_CHOICE_FOUND) {
+		struct route_answer now = answer_of(&choice);
+
+		router->events->changed(place_of(stay), &now);
+	}
+}
+
+static void on_parked(struct stay *stay)
+{
+	router_of(stay)->events->parked(place_of(stay));
+}
+
+static void on_released(struct stay *stay)
+{
+	router_of(stay)->events->released(place_of(stay));
+}
+
+static void on_held(struct stay *stay)
+{
+	router_of(stay)->events->held(place_of(stay));
+}
+
+static void on_drains_changed(struct directory_desk *desk)
+{
+	struct router *router = container_of(desk, struct router, desk);
+
+	router->events->drains_changed(router->owner);
+}
+
+static const struct stay_events stay_events = {
+	.answered = on_answered,
+	.parked = on_parked,
+	.released = on_released,
+	.changed = on_changed,
+	.held = on_held,
+	.drains_changed = on_drains_changed,
+};
 
 /* --- Asking --------------------------------------------------------------------------------- */
 
-static void ask_redis(struct router *router, struct route_query *query, const char *key)
+static void ask_nobody(struct router *router, struct route_place *place, const char *key)
 {
-	struct lookup_command expanded = {0};
-	struct redis_command command;
+	struct route_subject subject = {.key = key};
+	struct route_choice choice = {0};
 
-	if (!lookup_expand(&router->lookup, key, &expanded)) {
-		lookup_command_done(&expanded);
-		answer_unavailable(query, "out of memory");
-		return;
-	}
-	metrics_count(router->metrics, METRIC_LOOKUPS_REDIS);
-	command = (struct redis_command){expanded.word_count, expanded.words, expanded.lengths};
-	redis_ask(router->redis, &query->question, &command, on_reply);
-	lookup_command_done(&expanded);
+	route_choose(&router->chooser, &subject, &choice);
+	answer(router, place, &choice);
 }
 
-void route_ask(struct router *router, struct route_query *query, const char *user,
-	       route_callback_t *callback)
+static void answer_static(struct router *router, struct route_place *place, size_t backend,
+			  const char *key)
 {
-	char key[ROUTE_USER_MAX + 1];
+	struct route_choice choice = {0};
+
+	metrics_count(router->metrics, METRIC_LOOKUPS_STATIC);
+	route_choose_named(&router->chooser, backend, key, &choice);
+	answer(router, place, &choice);
+}
+
+void route_ask(struct router *router, struct route_place *place, const char *user)
+{
+	struct route_choice unknown = {.verdict = ROUTE_CHOICE_UNKNOWN};
+	char key[CONFIG_USER_MAX + 1];
 	size_t known;
 
-	query->router = router;
-	query->callback = callback;
 	if (!route_normalise(router->config, user, key)) {
-		answer_unknown(query);
+		answer(router, place, &unknown);
 		return;
 	}
+	keep_in_step(router);
 	known = config_find_user(router->config, key);
 	if (known < router->config->backend_count) {
-		metrics_count(router->metrics, METRIC_LOOKUPS_STATIC);
-		answer_found(query, backend_ref(router->backends[known].backend), NULL);
-	} else if (router->redis != NULL) {
-		ask_redis(router, query, key);
+		answer_static(router, place, known, key);
+	} else if (router->desk.directory != NULL) {
+		directory_enter(&router->desk, &place->stay, key);
 	} else {
-		answer_unknown(query);
+		ask_nobody(router, place, key);
 	}
 }
 
-void route_cancel(struct route_query *query)
+bool route_next(struct router *router, struct route_place *place, const char *user,
+		const struct backend *failed, struct route_answer *answer)
 {
-	redis_cancel(&query->question);
+	struct route_choice choice = {
+		.placed = place->placed,
+		.tried = place->tried,
+		.group = place->group,
+	};
+	char key[CONFIG_USER_MAX + 1];
+
+	if (!place->taken || !place->placed || !router->config->routing.failover ||
+	    !route_normalise(router->config, user, key)) {
+		return false;
+	}
+	route_choose_next(&router->chooser, key, failed, &choice);
+	if (choice.verdict != ROUTE_CHOICE_FOUND) {
+		return false;
+	}
+	metrics_count(router->metrics, METRIC_BACKEND_FAILOVERS);
+	place->tried = choice.tried;
+	*answer = (struct route_answer){.result = ROUTE_FOUND, .backend = choice.backend};
+	return true;
+}
+
+bool route_refer(struct router *router, const struct referral *referral, struct backend **backend,
+		 struct error *error)
+{
+	*backend = route_choose_referral(&router->chooser, referral, error);
+	return *backend != NULL;
+}
+
+void route_leave(struct route_place *place, bool settled)
+{
+	directory_leave(&place->stay, settled);
+	place->taken = false;
+	place->reassigned = false;
+}
+
+bool route_linger(struct route_place *place, struct stay *heir)
+{
+	if (!directory_linger(&place->stay, heir)) {
+		return false;
+	}
+	place->taken = false;
+	return true;
+}
+
+/* --- How logins end, and who has to go ------------------------------------------------------ */
+
+static void end_canary(struct router *router, struct member *member)
+{
+	if (router->desk.directory != NULL) {
+		directory_end_canary(router->desk.directory, member);
+	} else {
+		member_set_canary_over(member, true);
+	}
+}
+
+static bool is_canary(const struct router *router, const struct member *member)
+{
+	const struct config_canary *canary = &router->config->routing.canary;
+
+	return canary->share > 0 && member->config == canary->backend;
+}
+
+static struct member *find_canary(const struct router *router)
+{
+	size_t backend = router->config->routing.canary.backend;
+	const char *name = router->config->backends[backend].name;
+	struct backend *canary = roster_find(&router->chooser.roster, name);
+
+	return canary != NULL ? canary->member : NULL;
+}
+
+/* Where there is no directory nobody tells the workers, and each finds out at a login of its own.
+ */
+static void notice_end(struct router *router, const struct member *canary)
+{
+	bool over = member_canary_is_over(canary);
+
+	if (router->desk.directory == NULL && over && !router->canary_was_over) {
+		router->events->drains_changed(router->owner);
+	}
+	router->canary_was_over = over;
+}
+
+static void observe_canary(struct router *router, struct member *member, const struct addr *client,
+			   bool failed)
+{
+	struct member *canary = router->canary != NULL ? find_canary(router) : NULL;
+
+	if (canary == NULL) {
+		return;
+	}
+	if (canary_observe(router->canary, is_canary(router, member), client, failed,
+			   timeouts_now_ms())) {
+		end_canary(router, canary);
+	}
+	notice_end(router, canary);
+}
+
+void route_observe(struct router *router, struct backend *backend, const struct addr *client,
+		   enum route_outcome outcome, const char *why)
+{
+	struct member *member = backend->member;
+
+	if (member == NULL) {
+		return;
+	}
+	if (outcome == ROUTE_FAILED) {
+		member_failed(member, client, why, router->metrics);
+	} else {
+		member_served(member);
+	}
+	observe_canary(router, member, client, outcome != ROUTE_ACCEPTED);
+}
+
+/* A canary that is over gives back those whom only its share brought. */
+static bool moves_users(const struct router *router, const struct member *member)
+{
+	return member_drain(member) == MEMBER_KICKS ||
+	       (member_canary_is_over(member) && is_canary(router, member) &&
+		member_weight(member) == 0);
+}
+
+bool router_is_moving(const struct router *router)
+{
+	const struct pool_view *view = router->chooser.roster.view;
+
+	for (size_t i = 0; i < view->count; i++) {
+		if (moves_users(router, view->members[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool router_moves_away(struct router *router, const struct route_place *place,
+		       const struct backend *backend, uint64_t now_ms)
+{
+	return place->placed && backend->member != NULL && moves_users(router, backend->member) &&
+	       member_take_kick(backend->member, now_ms);
 }
 
 /* --- What backends offer -------------------------------------------------------------------- */
-
-static bool is_configured(const struct router *router, const struct backend *backend)
-{
-	const struct known_backend *known;
-
-	HASH_FIND_STR(router->by_name, backend->name, known);
-	return known != NULL && known->backend == backend;
-}
 
 static void compute_offer(struct router *router)
 {
 	struct capability_offer common = {0};
 
-	for (size_t i = 0; i < router->config->backend_count; i++) {
-		capability_offer_meet(&common, &router->backends[i].backend->offer);
-	}
+	roster_meet(&router->chooser.roster, &common);
 	router->offer_is_configured = common.known;
 	if (!common.known) {
-		url_backends_meet(&router->by_url, &common);
+		url_backends_meet(&router->chooser.by_url, &common);
 	}
 	router->offer = common;
 }
@@ -245,7 +428,7 @@ void route_learn(struct router *router, struct backend *backend,
 		 const struct capability_offer *offer)
 {
 	bool was_known = backend->offer.known;
-	bool configured = is_configured(router, backend);
+	bool configured = roster_has(&router->chooser.roster, backend);
 
 	if (!backend_learn(backend, offer)) {
 		return;
@@ -281,35 +464,32 @@ void router_stop_probes(struct router *router)
 
 /* --- Building ------------------------------------------------------------------------------- */
 
-static bool add_backends(struct router *router, const struct router_settings *settings,
-			 struct error *error)
+static struct router *router_of_roster(struct roster *roster)
 {
-	struct tls_client *const *tls_clients = settings->tls_clients;
-	const struct config *config = router->config;
+	struct route_chooser *chooser = container_of(roster, struct route_chooser, roster);
 
-	router->backends = calloc(config->backend_count + 1, sizeof(router->backends[0]));
-	if (router->backends == NULL) {
-		return error_set(error, "out of memory");
-	}
-	for (size_t i = 0; i < config->backend_count; i++) {
-		struct known_backend *known = &router->backends[i];
-
-		known->backend = backend_new(&config->backends[i],
-					     tls_clients != NULL ? tls_clients[i] : NULL);
-		if (known->backend == NULL) {
-			return error_set(error, "out of memory");
-		}
-		HASH_ADD_KEYPTR(hh, router->by_name, known->backend->name,
-				strlen(known->backend->name), known);
-		if (known->hh.tbl == NULL) {
-			return error_set(error, "out of memory");
-		}
-	}
-	return true;
+	return container_of(chooser, struct router, chooser);
 }
 
-static bool make_prober(struct router *router, const struct router_settings *settings,
-			struct error *error)
+static bool on_joined(struct roster *roster, struct backend *backend)
+{
+	struct router *router = router_of_roster(roster);
+
+	return !router->config->backends[backend->member->config].probe ||
+	       prober_add(&router->prober, backend);
+}
+
+static void on_left(struct roster *roster, struct backend *backend)
+{
+	prober_remove(&router_of_roster(roster)->prober, backend);
+}
+
+static const struct roster_events roster_events = {
+	.joined = on_joined,
+	.left = on_left,
+};
+
+static void make_prober(struct router *router, const struct router_settings *settings)
 {
 	struct prober_settings prober_settings = {
 		.house = {settings->shared, settings->timeouts, settings->resolver,
@@ -319,35 +499,11 @@ static bool make_prober(struct router *router, const struct router_settings *set
 	};
 
 	prober_init(&router->prober, &prober_settings);
-	for (size_t i = 0; i < router->config->backend_count; i++) {
-		if (router->config->backends[i].probe &&
-		    !prober_add(&router->prober, router->backends[i].backend)) {
-			return error_set(error, "out of memory");
-		}
-	}
-	return true;
-}
-
-static bool connect_redis(struct router *router, const struct router_settings *settings,
-			  struct error *error)
-{
-	struct redis_settings redis_settings = {
-		.config = &router->config->redis,
-		.shared = settings->shared,
-		.timeouts = settings->timeouts,
-		.resolver = settings->resolver,
-		.metrics = settings->metrics,
-	};
-
-	router->redis = redis_new(&redis_settings);
-	return router->redis != NULL || error_set(error, "out of memory");
 }
 
 struct router *router_new(const struct router_settings *settings, struct error *error)
 {
-	const struct config_routing *routing = &settings->config->routing;
 	struct router *router = calloc(1, sizeof(*router));
-	bool valid;
 
 	if (router == NULL) {
 		error_set(error, "out of memory");
@@ -355,15 +511,26 @@ struct router *router_new(const struct router_settings *settings, struct error *
 	}
 	router->config = config_ref(settings->config);
 	router->metrics = settings->metrics;
-	router->url_tls_client = settings->url_tls_client;
-	valid = add_backends(router, settings, error) && make_prober(router, settings, error);
-	if (valid && routing->source == CONFIG_SOURCE_REDIS) {
-		valid = lookup_init(&router->lookup, routing->lookup, error) &&
-			connect_redis(router, settings, error);
-	}
-	if (!valid) {
+	router->events = settings->events;
+	router->owner = settings->owner;
+	router->canary = settings->canary;
+	router->chooser = (struct route_chooser){
+		.config = router->config,
+		.roster = {.config = router->config,
+			   .pool = settings->pool,
+			   .tls_clients = settings->tls_clients,
+			   .events = &roster_events},
+		.url_tls_client = settings->url_tls_client,
+	};
+	make_prober(router, settings);
+	if (!roster_refresh(&router->chooser.roster)) {
+		error_set(error, "out of memory");
 		router_free(router);
 		return NULL;
+	}
+	if (settings->directory != NULL) {
+		directory_attach(settings->directory, &router->desk, settings->shared->loop,
+				 &stay_events, settings->metrics);
 	}
 	return router;
 }
@@ -373,15 +540,12 @@ void router_free(struct router *router)
 	if (router == NULL) {
 		return;
 	}
-	prober_done(&router->prober);
-	redis_free(router->redis);
-	lookup_done(&router->lookup);
-	url_backends_done(&router->by_url);
-	HASH_CLEAR(hh, router->by_name);
-	for (size_t i = 0; router->backends != NULL && i < router->config->backend_count; i++) {
-		backend_unref(router->backends[i].backend);
+	if (router->desk.directory != NULL) {
+		directory_detach(&router->desk);
 	}
-	free(router->backends);
+	prober_done(&router->prober);
+	url_backends_done(&router->chooser.by_url);
+	roster_done(&router->chooser.roster);
 	config_unref(router->config);
 	free(router);
 }

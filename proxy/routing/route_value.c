@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "base/text.h"
+#include "base/url.h"
 
 #define SCHEME     "imap://"
 #define SCHEME_TLS "imaps://"
@@ -24,6 +25,7 @@
 struct options {
 	char *user;
 	char *tls;
+	char *assigned; /* it has no value */
 };
 
 bool route_value_refuse(struct error *error, const char *text, size_t length, const char *reason)
@@ -38,46 +40,12 @@ bool route_value_refuse(struct error *error, const char *text, size_t length, co
 	return false;
 }
 
-/* A name whose last label is a number is a mistyped address, never a host (RFC 3696 section 2). */
-static bool ends_in_number(const char *host)
-{
-	size_t length = strlen(host);
-	const char *label;
-
-	while (length > 0 && host[length - 1] == '.') {
-		length--;
-	}
-	label = memrchr(host, '.', length);
-	label = label != NULL ? label + 1 : host;
-	return strspn(label, "0123456789") >= length - (size_t)(label - host);
-}
-
-static bool parse_authority(struct endpoint *address, const char *authority, uint16_t port,
-			    struct error *why)
-{
-	struct endpoint parsed = {0};
-
-	if (text_equal_nocase(authority, strcspn(authority, ":"), "unix")) {
-		return error_set(why, "a URL names a host, and \"unix\" would be read as a socket");
-	}
-	if (!endpoint_parse(&parsed, authority, port, why)) {
-		return false;
-	}
-	if (parsed.kind == ENDPOINT_NAME && ends_in_number(parsed.name)) {
-		endpoint_done(&parsed);
-		return error_set(why, "its host is neither an IP address nor a host name");
-	}
-	text_lower(parsed.name);
-	*address = parsed;
-	return true;
-}
-
 /* --- Options -------------------------------------------------------------------------------- */
 
 static bool take_option(struct options *options, char *option, struct error *why)
 {
-	static const char *const names[] = {"user=", "tls="};
-	char **const places[] = {&options->user, &options->tls};
+	static const char *const names[] = {"user=", "tls=", "assigned"};
+	char **const places[] = {&options->user, &options->tls, &options->assigned};
 
 	for (size_t i = 0; i < array_length(names); i++) {
 		size_t length = strlen(names[i]);
@@ -91,7 +59,7 @@ static bool take_option(struct options *options, char *option, struct error *why
 		*places[i] = option + length;
 		return true;
 	}
-	return error_set(why, "\"%.32s\" is no option: there are user= and tls=", option);
+	return error_set(why, "\"%.32s\" is no option: there are user=, tls= and assigned", option);
 }
 
 /* Cuts `text` at its first '?' and reads what stands behind it. */
@@ -116,36 +84,6 @@ static bool cut_options(struct options *options, char *text, struct error *why)
 	return true;
 }
 
-static int hexadecimal(char digit)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *at = memchr(digits, text_fold((uint8_t)digit), sizeof(digits) - 1);
-
-	return at != NULL ? (int)(at - digits) : -1;
-}
-
-/* Decodes in place; the NUL moves to the front too. False when a '%' stands without two digits. */
-static bool decode(char *text, size_t *length)
-{
-	char *out = text;
-
-	for (const char *at = text; *at != '\0'; at++) {
-		if (*at != '%') {
-			*out++ = *at;
-			continue;
-		}
-		/* A NUL is no digit, so nothing behind it is looked at. */
-		if (hexadecimal(at[1]) < 0 || hexadecimal(at[2]) < 0) {
-			return false;
-		}
-		*out++ = (char)(hexadecimal(at[1]) * 16 + hexadecimal(at[2]));
-		at += 2;
-	}
-	*out = '\0';
-	*length = (size_t)(out - text);
-	return true;
-}
-
 static bool read_mailbox(struct route_value *value, char *user, struct error *why)
 {
 	size_t length = 0;
@@ -153,7 +91,7 @@ static bool read_mailbox(struct route_value *value, char *user, struct error *wh
 	if (user == NULL) {
 		return true;
 	}
-	if (!decode(user, &length)) {
+	if (!url_decode(user, &length)) {
 		return error_set(why, "behind %% stand two hexadecimal digits");
 	}
 	if (length == 0 || length > ROUTE_MAILBOX_MAX) {
@@ -203,6 +141,9 @@ static bool read_url(struct route_value *value, char *text, const struct options
 	char *authority = text + strlen(has_tls ? SCHEME_TLS : SCHEME);
 	size_t length = strlen(authority);
 
+	if (options->assigned != NULL) {
+		return error_set(why, "only a backend's name is assigned");
+	}
 	if (!is_ascii(authority)) {
 		return error_set(why, "a URL is written in ASCII");
 	}
@@ -213,8 +154,8 @@ static bool read_url(struct route_value *value, char *text, const struct options
 		return error_set(why, "no user, path or fragment may stand in it");
 	}
 	return read_tls(value, options->tls, has_tls, why) &&
-	       parse_authority(&value->address, authority,
-			       value->tls == CONFIG_TLS_IMPLICIT ? PORT_TLS : PORT, why);
+	       url_parse_host(&value->address, authority,
+			      value->tls == CONFIG_TLS_IMPLICIT ? PORT_TLS : PORT, why);
 }
 
 static bool read_name(struct route_value *value, const char *text, const struct options *options,
@@ -226,6 +167,10 @@ static bool read_name(struct route_value *value, const char *text, const struct 
 	if (options->tls != NULL) {
 		return error_set(why, "the configuration says whether a backend has TLS");
 	}
+	if (options->assigned != NULL && options->assigned[0] != '\0') {
+		return error_set(why, "assigned has no value");
+	}
+	value->assigned = options->assigned != NULL;
 	memcpy(value->name, text, strlen(text) + 1);
 	return true;
 }

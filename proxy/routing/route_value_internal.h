@@ -3,9 +3,9 @@
  * What a directory answers for a user: where the user lives, and the user's name there. Nothing
  * else is guessed at.
  *
- *	NAME[?user=USER]                           a backend of the configuration
- *	imap://host[:port][/][?user=USER&tls=TLS]  port 143; TLS is none, starttls or implicit (then
- *	                                           port 993); without it none
+ *	NAME[?user=USER&assigned]                  a member of the pool, or a "srv:" backend;
+ *assigned where the fleet has chosen it, and may again imap://host[:port][/][?user=USER&tls=TLS]
+ *port 143; TLS is none, starttls or implicit (then port 993); without it none
  *	imaps://host[:port][/][?user=USER]         port 993, TLS from the first byte
  */
 #ifndef GATEPOST_ROUTING_ROUTE_VALUE_INTERNAL_H
@@ -34,6 +34,7 @@ struct route_value {
 					 * for a name */
 	enum config_tls tls;            /* of a URL */
 	char mailbox[ROUTE_MAILBOX_MAX + 1]; /* the user's name there, decoded; "" = none */
+	bool assigned;
 };
 
 /* route_value_parse reads `length` bytes of an answer. False, and `error` naming the value

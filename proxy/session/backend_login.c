@@ -2,10 +2,9 @@
  *
  * The dialogue with a backend that is reached, from its greeting to the hand-off.
  */
-#include <stdio.h>
-
 #include "core/metrics.h"
 #include "routing/backend.h"
+#include "routing/member.h"
 #include "session_internal.h"
 
 /* Bytes that one read takes from a backend before the hand-off. */
@@ -44,18 +43,6 @@ static const struct upstream_identity *describe_client(struct session *session)
 	return &login->identity;
 }
 
-static enum write_form form_of(const struct backend *backend)
-{
-	switch (backend->login) {
-	case CONFIG_LOGIN_LOGIN:
-		return WRITE_LOGIN;
-	case CONFIG_LOGIN_PLAIN:
-		return WRITE_PLAIN;
-	default:
-		return WRITE_BEST;
-	}
-}
-
 void backend_login_begin(struct session *session)
 {
 	const struct backend *backend = session->backend;
@@ -65,7 +52,7 @@ void backend_login_begin(struct session *session)
 		.proxy_ttl = session->login->proxy_ttl - 1,
 		.starttls = backend->tls == CONFIG_TLS_STARTTLS,
 		.ask_capability = backend->ask_capability,
-		.form = form_of(backend),
+		.form = backend_form(backend),
 	};
 
 	session->login->upstream = upstream_new(&settings);
@@ -99,6 +86,24 @@ static void count_early_bytes(struct session *session)
 	metrics_add(metrics, METRIC_BYTES_UPSTREAM, login->input.length);
 }
 
+static void begin_relay(struct session *session)
+{
+	struct member *member = session->backend->member;
+	bool must_leave = session->login->must_leave;
+
+	route_observe(session->set->house.router, session->backend, &session->peer, ROUTE_ACCEPTED,
+		      NULL);
+	if (member != NULL) {
+		member_session_began(member);
+		session->counted = true;
+	}
+	session_shed_login(session);
+	relay_start(session);
+	if (must_leave) {
+		departure_begin(session, (enum close_reason)session->reason);
+	}
+}
+
 /* From here on the session is two streams and a few numbers. What each side has said already goes
  * first: the tagged reply and all behind it to the client, pipelined commands to the backend. */
 static void hand_off(struct session *session)
@@ -117,25 +122,11 @@ static void hand_off(struct session *session)
 		count_early_bytes(session);
 		stream_write(&session->client, buffer_bytes(&reply), reply.length);
 		stream_write(&session->upstream, buffer_bytes(&login->input), login->input.length);
-		session_shed_login(session);
-		relay_start(session);
+		begin_relay(session);
 	} else {
 		session_close(session, CLOSE_NO_MEMORY);
 	}
 	buffer_done(&reply);
-}
-
-static void refuse(struct session *session, enum upstream_verdict verdict)
-{
-	struct refusal refusal = upstream_refusal(session->login->upstream);
-	char why[256];
-
-	snprintf(why, sizeof(why), "%s", upstream_reason(session->login->upstream));
-	if (verdict == UPSTREAM_REFUSED) {
-		client_login_reject(session, &refusal, why);
-	} else {
-		client_login_fail(session, &refusal, why);
-	}
 }
 
 /* --- The dialogue --------------------------------------------------------------------------- */
@@ -179,7 +170,7 @@ static bool act_on(struct session *session, enum upstream_verdict verdict)
 		return false;
 	default:
 		learn_offer(session);
-		refuse(session, verdict);
+		backend_refused(session, verdict);
 		return false;
 	}
 }
@@ -236,9 +227,10 @@ static void take_end(struct session *session, enum stream_read_result result, st
 {
 	if (result == STREAM_READ_FAILED) {
 		error_prefix(error, "connection lost before the login was answered");
-		client_login_fail(session, &REFUSAL_UNAVAILABLE, error->text);
+		backend_lost(session, error->text);
 	} else {
-		refuse(session, upstream_end(session->login->upstream));
+		upstream_end(session->login->upstream);
+		backend_lost(session, upstream_reason(session->login->upstream));
 	}
 }
 

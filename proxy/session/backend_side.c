@@ -7,13 +7,44 @@
 #include "imap/presentation.h"
 #include "net/proxy_header.h"
 #include "routing/backend.h"
+#include "routing/member.h"
 #include "session_internal.h"
 
 static const struct stream_events backend_side_events;
 
+/* By rank, where the configuration allows it, and nobody else has said where the user lives. */
+static bool try_next(struct session *session)
+{
+	const struct credentials *credentials = preauth_credentials(session->login->preauth);
+	struct route_answer answer = {0};
+
+	if (session->login->referrals > 0 ||
+	    !route_next(session->set->house.router, &session->place,
+			credentials_mailbox(credentials), session->backend, &answer)) {
+		return false;
+	}
+	session_leave_backend(session);
+	backend_side_enter(session, answer.backend);
+	return true;
+}
+
+static void go_elsewhere(struct session *session, const struct refusal *refusal, const char *why)
+{
+	if (!try_next(session)) {
+		client_login_fail(session, refusal, why);
+	}
+}
+
+void backend_side_fail(struct session *session, const struct refusal *refusal, const char *why)
+{
+	route_observe(session->set->house.router, session->backend, &session->peer, ROUTE_FAILED,
+		      why);
+	go_elsewhere(session, refusal, why);
+}
+
 static void fail(struct session *session, const char *why)
 {
-	client_login_fail(session, &REFUSAL_UNAVAILABLE, why);
+	backend_side_fail(session, &REFUSAL_UNAVAILABLE, why);
 }
 
 /* Logins would go round for ever. */
@@ -37,21 +68,17 @@ static struct session *session_of(struct dial *dial)
 	return container_of(dial, struct login, dial)->session;
 }
 
-static void on_trying(struct dial *dial)
-{
-	struct session *session = session_of(dial);
-
-	session_enter(session, SESSION_CONNECTING,
-		      backend_side_deadline(session, session->backend->connect_timeout_ms));
-}
-
+/* That this host has no descriptor left says nothing about the backend. */
 static void on_unreachable(struct dial *dial, const struct error *why)
 {
-	fail(session_of(dial), why->text);
+	if (dial->is_ours) {
+		go_elsewhere(session_of(dial), &REFUSAL_UNAVAILABLE, why->text);
+	} else {
+		fail(session_of(dial), why->text);
+	}
 }
 
 static const struct dial_events dial_events = {
-	.trying = on_trying,
 	.failed = on_unreachable,
 };
 
@@ -70,9 +97,13 @@ static bool is_our_own_path(const struct session *session, const struct endpoint
 
 static void reach(struct session *session)
 {
+	struct member *member = session->backend->member;
 	struct dial_settings settings = {
 		.shared = session->set->house.shared,
 		.resolver = session->set->house.resolver,
+		.timeout_ms = session->backend->connect_timeout_ms,
+		.metrics = session->set->house.metrics,
+		.sources = member != NULL ? member->sources : NULL,
 		.stream = &session->upstream,
 		.stream_events = &backend_side_events,
 		.events = &dial_events,
@@ -82,7 +113,35 @@ static void reach(struct session *session)
 		fail_loop(session);
 		return;
 	}
+	/* How long it takes is the dial's business. */
+	session_enter(session, SESSION_CONNECTING, session_login_deadline(session));
 	dial_begin(&session->login->dial, &settings, &session->backend->address);
+}
+
+void backend_side_go(struct session *session)
+{
+	session->login->slot_ms = 0;
+	reach(session);
+}
+
+/* Where everybody comes at once, each has its turn. */
+static void take_turn(struct session *session)
+{
+	struct member *member = session->backend->member;
+	uint64_t now_ms = timeouts_now_ms();
+	uint64_t wait_ms = member != NULL ? member_book_connect(member, now_ms) : 0;
+
+	if (wait_ms == 0) {
+		reach(session);
+	} else if (wait_ms == MEMBER_NO_SLOT) {
+		metrics_count(session->set->house.metrics, METRIC_LIMIT_CONNECT_QUEUE);
+		client_login_fail(session, &REFUSAL_UNAVAILABLE,
+				  "too many wait to connect to the backend (connect_queue)");
+	} else {
+		metrics_count(session->set->house.metrics, METRIC_LOGINS_QUEUED);
+		session->login->slot_ms = now_ms + wait_ms;
+		session_enter(session, SESSION_QUEUED, backend_side_deadline(session, wait_ms));
+	}
 }
 
 void backend_side_enter(struct session *session, struct backend *backend)
@@ -101,7 +160,7 @@ void backend_side_enter(struct session *session, struct backend *backend)
 				  &presentation);
 	switch (fault) {
 	case PRESENTATION_FINE:
-		reach(session);
+		take_turn(session);
 		break;
 	case PRESENTATION_NO_MEMORY:
 		session_close(session, CLOSE_NO_MEMORY);
@@ -111,11 +170,16 @@ void backend_side_enter(struct session *session, struct backend *backend)
 	}
 }
 
-/* Nothing is said yet: another address may serve. */
-static bool is_on_the_way(const struct session *session)
+/* Nothing is said yet to the address that was reached: another one may serve. */
+static bool may_try_another(const struct session *session)
 {
-	return session->phase == SESSION_CONNECTING ||
-	       (session->phase == SESSION_SECURING && session->login->upstream == NULL);
+	return session->phase == SESSION_SECURING && session->login->upstream == NULL;
+}
+
+static void try_another(struct session *session, const struct error *why)
+{
+	session_enter(session, SESSION_CONNECTING, session_login_deadline(session));
+	dial_next(&session->login->dial, why);
 }
 
 void backend_side_expired(struct session *session)
@@ -123,17 +187,21 @@ void backend_side_expired(struct session *session)
 	if (session->phase == SESSION_SECURING) {
 		metrics_count(session->set->house.metrics, METRIC_BACKEND_HANDSHAKES_FAILED);
 	}
-	if (is_on_the_way(session)) {
+	if (session->phase == SESSION_QUEUED) {
+		backend_side_go(session);
+	} else if (may_try_another(session)) {
 		struct error why = {0};
 
 		error_set(&why, "no answer in time");
-		dial_next(&session->login->dial, &why);
+		try_another(session, &why);
+	} else if (session->phase == SESSION_CONNECTING) {
+		fail(session, "cannot connect: no answer in time");
 	} else if (session->phase == SESSION_SECURING) {
 		fail(session, "no TLS in time");
 	} else if (session->phase == SESSION_GREETING) {
 		fail(session, "no greeting in time");
 	} else {
-		fail(session, "no answer to the login in time");
+		backend_lost(session, "no answer to the login in time");
 	}
 }
 
@@ -265,6 +333,7 @@ static void connect_again(struct session *session)
 	upstream_free(login->upstream);
 	login->upstream = NULL;
 	buffer_truncate(&login->backend_input, 0);
+	session_enter(session, SESSION_CONNECTING, session_login_deadline(session));
 	dial_again(&login->dial);
 }
 
@@ -278,10 +347,10 @@ static void on_failed(struct stream *stream, const struct error *why)
 	}
 	if (handshake && stream_tls_offered(stream)) {
 		connect_again(session);
-	} else if (is_on_the_way(session)) {
-		dial_next(&session->login->dial, why);
+	} else if (may_try_another(session)) {
+		try_another(session, why);
 	} else {
-		fail(session, why->text);
+		backend_lost(session, why->text);
 	}
 }
 

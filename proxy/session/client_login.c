@@ -123,12 +123,13 @@ static void enter_backend(struct session *session, const struct route_answer *an
 		session_close(session, CLOSE_NO_MEMORY);
 		return;
 	}
+	session->renamed = answer->mailbox != NULL;
 	backend_side_enter(session, answer->backend);
 }
 
-static void on_route(struct route_query *query, const struct route_answer *answer)
+void client_login_answered(struct route_place *place, const struct route_answer *answer)
 {
-	struct session *session = container_of(query, struct login, route)->session;
+	struct session *session = container_of(place, struct session, place);
 
 	switch (answer->result) {
 	case ROUTE_FOUND:
@@ -192,12 +193,29 @@ void client_login_begin(struct session *session)
 		return;
 	}
 	believe_identity(session);
-	session_enter(session, SESSION_ROUTING, session_login_deadline(session));
+	login->referrals = 0;
+	login->must_leave = false;
+	login->refused = false;
 	login->proxy_ttl = proxies_to_pass(login);
-	if (login->proxy_ttl == 0) {
-		client_login_fail(session, &REFUSAL_SERVERBUG, "passed through too many proxies");
+	if (login->proxy_ttl > 0) {
+		client_login_ask(session);
 		return;
 	}
-	route_ask(session->set->house.router, &login->route, credentials_mailbox(credentials),
-		  on_route);
+	session_enter(session, SESSION_ROUTING, session_login_deadline(session));
+	client_login_fail(session, &REFUSAL_SERVERBUG, "passed through too many proxies");
+}
+
+void client_login_ask(struct session *session)
+{
+	const struct credentials *credentials = preauth_credentials(session->login->preauth);
+
+	client_park_end(session);
+	session_enter(session, SESSION_ROUTING, session_login_deadline(session));
+	route_ask(session->set->house.router, &session->place, credentials_mailbox(credentials));
+}
+
+void client_login_renew(struct session *session)
+{
+	session_drop_backend(session);
+	client_login_ask(session);
 }

@@ -88,13 +88,13 @@ static enum close_reason reason_of_backend(enum pump_result result)
 /* The backend is done: what it sent is on its way to the client, the end follows. */
 static void end_backend_half(struct session *session, enum pump_result result)
 {
-	bool clean = result == PUMP_END;
-	enum close_reason reason = reason_of_backend(result);
+	enum stream_ending ending = result == PUMP_END ? STREAM_ENDING_CLEAN : STREAM_ENDING_CUT;
 
 	if (session->phase == SESSION_HALF_CLOSED) {
-		reason = (enum close_reason)session->reason;
+		session_finish(session, (enum close_reason)session->reason, ending);
+	} else {
+		departure_orphan(session, reason_of_backend(result), ending);
 	}
-	session_finish(session, reason, clean ? STREAM_ENDING_CLEAN : STREAM_ENDING_CUT);
 }
 
 static void upstream_readable(struct stream *stream)
@@ -125,7 +125,7 @@ static void upstream_drained(struct stream *stream)
 {
 	struct session *session = container_of(stream, struct session, upstream);
 
-	if (session->phase == SESSION_RELAYING) {
+	if (session->phase == SESSION_RELAYING || session->phase == SESSION_LEAVING) {
 		stream_set_reading(&session->client, true);
 	}
 }
@@ -158,10 +158,10 @@ static const struct stream_events upstream_events = {
 	.failed = upstream_failed,
 };
 
-void relay_drain(struct session *session)
+void relay_end(struct session *session, enum close_reason reason)
 {
 	stream_set_reading(&session->client, false);
-	end_client_half(session, CLOSE_DRAINED, STREAM_ENDING_CLEAN);
+	end_client_half(session, reason, STREAM_ENDING_CLEAN);
 }
 
 void relay_start(struct session *session)

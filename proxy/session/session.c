@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "imap/sasl.h"
 #include "routing/backend.h"
+#include "routing/member.h"
 #include "session/limit.h"
 #include "session_internal.h"
 
@@ -43,7 +44,10 @@ uint64_t session_after(uint64_t milliseconds)
 
 uint64_t session_login_deadline(const struct session *session)
 {
-	return session->accepted_ms + session->set->house.config->limits.login_timeout_ms;
+	const struct config_limits *limits = &session->set->house.config->limits;
+	uint64_t waited_ms = session->login != NULL ? session->login->waited_ms : 0;
+
+	return session->accepted_ms + limits->login_timeout_ms + waited_ms;
 }
 
 void session_enter(struct session *session, enum session_phase phase, uint64_t deadline_ms)
@@ -120,7 +124,6 @@ static void stop_login(struct login *login)
 	if (login == NULL) {
 		return;
 	}
-	route_cancel(&login->route);
 	dial_cancel(&login->dial);
 	upstream_free(login->upstream);
 	login->upstream = NULL;
@@ -128,14 +131,60 @@ static void stop_login(struct login *login)
 	buffer_done(&login->backend_input);
 }
 
-void session_drop_backend(struct session *session)
+bool session_has_presented(const struct session *session)
 {
+	const struct login *login = session->login;
+
+	return login == NULL ||
+	       (login->upstream != NULL && upstream_has_presented(login->upstream));
+}
+
+/* Whether the backend has no session of this one: it was told nothing, has refused it, or has said
+ * that it is over. */
+static bool is_settled(const struct session *session)
+{
+	return !session_has_presented(session) || stream_has_ended(&session->upstream) ||
+	       (session->login != NULL && session->login->refused);
+}
+
+static void return_slot(struct session *session)
+{
+	struct login *login = session->login;
+
+	if (login != NULL && login->slot_ms != 0) {
+		member_book_return(session->backend->member, login->slot_ms);
+		login->slot_ms = 0;
+	}
+}
+
+void session_vacate(struct session *session)
+{
+	bool settled = is_settled(session) || farewell_begin(session);
+
+	return_slot(session);
+	stream_close(&session->upstream);
+	if (session->counted) {
+		member_session_ended(session->backend->member);
+		session->counted = false;
+	}
+	route_leave(&session->place, settled);
+}
+
+void session_leave_backend(struct session *session)
+{
+	return_slot(session);
 	stream_close(&session->upstream);
 	stop_login(session->login);
 	if (session->backend != NULL) {
 		backend_unref(session->backend);
 		session->backend = NULL;
 	}
+}
+
+void session_drop_backend(struct session *session)
+{
+	session_vacate(session);
+	session_leave_backend(session);
 }
 
 void session_shed_login(struct session *session)
@@ -204,7 +253,7 @@ void session_finish(struct session *session, enum close_reason reason, enum stre
 {
 	uint64_t close_timeout_ms = session->set->house.config->limits.close_timeout_ms;
 
-	stream_close(&session->upstream);
+	session_vacate(session);
 	session_shed_login(session);
 	session->reason = (uint8_t)reason;
 	session_enter(session, SESSION_CLOSING, session_after(close_timeout_ms));
@@ -223,12 +272,10 @@ void session_close(struct session *session, enum close_reason reason)
 	}
 	log_end(session, reason);
 	set->closed[reason]++;
+	limit_give(set->house.limit); /* what is left at the backend may need the place */
 	session_drop_backend(session);
 	session_shed_login(session);
 	stream_close(&session->client);
-	limit_give(set->house.limit);
 	session_enter(session, SESSION_CLOSED, TIMEOUT_NEVER);
-	if (!ev_is_active(&set->reaper)) {
-		ev_prepare_start(set->house.shared->loop, &set->reaper);
-	}
+	session_set_reap_later(set);
 }

@@ -63,6 +63,9 @@ void session_set_init(struct session_set *set, const struct session_house *house
 	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
 		timeout_list_init(&set->phases[i], house->timeouts, on_deadline);
 	}
+	timeout_list_init(&set->farewells, house->timeouts, farewell_expired);
+	timeout_list_init(&set->farewells_gone, house->timeouts, farewell_expired);
+	timeout_list_init(&set->movers, house->timeouts, departure_look);
 	ev_prepare_init(&set->reaper, on_turn_over);
 	set->reaper.data = set;
 }
@@ -78,6 +81,7 @@ static void reap(struct session_set *set)
 		free(session->user);
 		free(session);
 	}
+	farewells_reap(set);
 	ev_prepare_stop(set->house.shared->loop, &set->reaper);
 }
 
@@ -88,9 +92,16 @@ static void on_turn_over(struct ev_loop *loop, struct ev_prepare *reaper, int ev
 	reap(reaper->data);
 }
 
+void session_set_reap_later(struct session_set *set)
+{
+	if (!ev_is_active(&set->reaper)) {
+		ev_prepare_start(set->house.shared->loop, &set->reaper);
+	}
+}
+
 unsigned session_set_count(const struct session_set *set)
 {
-	unsigned count = 0;
+	unsigned count = set->farewells.count;
 
 	for (size_t i = 0; i < SESSION_CLOSED; i++) {
 		count += set->phases[i].count;
@@ -102,10 +113,23 @@ void session_set_done(struct session_set *set)
 {
 	invariant(session_set_count(set) == 0);
 	reap(set);
+	timeout_remove(&set->mover);
+	timeout_list_done(&set->movers);
+	timeout_list_done(&set->farewells);
+	timeout_list_done(&set->farewells_gone);
 	for (size_t i = 0; i < SESSION_PHASE_COUNT; i++) {
 		timeout_list_done(&set->phases[i]);
 	}
 }
+
+const struct route_events session_route_events = {
+	.answered = client_login_answered,
+	.parked = client_park_begin,
+	.released = client_park_release,
+	.changed = departure_changed,
+	.held = departure_held,
+	.drains_changed = departure_drains_changed,
+};
 
 typedef void session_visitor_t(struct session *session);
 
@@ -134,7 +158,14 @@ void session_set_drain(struct session_set *set)
 	visit_phase(set, SESSION_PROXY_HEADER, close_drained);
 	visit_phase(set, SESSION_HANDSHAKE, close_drained);
 	visit_phase(set, SESSION_GREETED, client_side_drain);
+	visit_phase(set, SESSION_PARKED, client_side_drain);
 	visit_phase(set, SESSION_REFUSING, client_login_answer);
+	visit_phase(set, SESSION_ORPHANED, departure_orphan_expired);
+}
+
+static void end_relay(struct session *session)
+{
+	relay_end(session, CLOSE_DRAINED);
 }
 
 void session_set_finish(struct session_set *set)
@@ -143,11 +174,14 @@ void session_set_finish(struct session_set *set)
 		visit_phase(set, (enum session_phase)phase, client_side_drain);
 	}
 	visit_phase(set, SESSION_REFUSING, client_login_answer);
-	visit_phase(set, SESSION_RELAYING, relay_drain);
+	visit_phase(set, SESSION_RELAYING, end_relay);
+	visit_phase(set, SESSION_LEAVING, end_relay);
 }
 
 void session_set_close(struct session_set *set)
 {
+	set->closing = true;
+	farewells_close(set);
 	for (unsigned phase = 0; phase < SESSION_CLOSED; phase++) {
 		visit_phase(set, (enum session_phase)phase, close_drained);
 	}
@@ -245,11 +279,21 @@ static void on_deadline(struct timeout *timeout)
 	case SESSION_CHALLENGED:
 		client_side_expired(session);
 		break;
+	case SESSION_PARKED:
+		client_park_expired(session);
+		break;
+	case SESSION_QUEUED:
 	case SESSION_CONNECTING:
 	case SESSION_SECURING:
 	case SESSION_GREETING:
 	case SESSION_AUTHENTICATING:
 		login_expired(session);
+		break;
+	case SESSION_LEAVING:
+		departure_expired(session);
+		break;
+	case SESSION_ORPHANED:
+		departure_orphan_expired(session);
 		break;
 	case SESSION_REFUSING:
 		client_login_answer(session);

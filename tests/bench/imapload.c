@@ -24,9 +24,13 @@ static void usage(void)
 	      "  --resume          login: resume with the last ticket\n"
 	      "  --plain           no TLS\n"
 	      "  --users N         bench0 .. benchN-1                      (1)\n"
+	      "  --prefix TEXT     what stands in the place of bench\n"
+	      "  --announce        say `measuring` when the window begins\n"
 	      "  --sources N       from 127.0.0.1 .. 127.0.0.N             (8)\n"
 	      "  --account NAME=PID[,PID...]   whose CPU time to report\n"
-	      "idle: says `ready`, waits for a line, opens all, reports, waits for a line, ends.\n",
+	      "idle: says `ready`, waits for a line, opens all, reports, waits for a line, and "
+	      "ends\n"
+	      "with how many of them have ended by themselves, and when the last did.\n",
 	      stderr);
 	exit(2);
 }
@@ -109,6 +113,12 @@ static void option_set(struct load *load, int letter)
 	case 'b':
 		options->bytes = (uint64_t)option_decimal(optarg);
 		break;
+	case 'x':
+		options->prefix = optarg;
+		break;
+	case 'n':
+		options->announce = true;
+		break;
 	case 'R':
 		options->resume = true;
 		break;
@@ -126,11 +136,23 @@ static void option_set(struct load *load, int letter)
 int main(int argc, char **argv)
 {
 	static const struct option names[] = {
-		{"mode", 1, NULL, 'm'},     {"address", 1, NULL, 'A'},     {"port", 1, NULL, 'p'},
-		{"sessions", 1, NULL, 's'}, {"concurrency", 1, NULL, 'c'}, {"users", 1, NULL, 'u'},
-		{"sources", 1, NULL, 'o'},  {"rate", 1, NULL, 'r'},        {"warmup", 1, NULL, 'w'},
-		{"seconds", 1, NULL, 't'},  {"bytes", 1, NULL, 'b'},       {"resume", 0, NULL, 'R'},
-		{"plain", 0, NULL, 'P'},    {"account", 1, NULL, 'a'},     {NULL, 0, NULL, 0},
+		{"mode", 1, NULL, 'm'},
+		{"address", 1, NULL, 'A'},
+		{"port", 1, NULL, 'p'},
+		{"sessions", 1, NULL, 's'},
+		{"concurrency", 1, NULL, 'c'},
+		{"users", 1, NULL, 'u'},
+		{"sources", 1, NULL, 'o'},
+		{"rate", 1, NULL, 'r'},
+		{"warmup", 1, NULL, 'w'},
+		{"seconds", 1, NULL, 't'},
+		{"bytes", 1, NULL, 'b'},
+		{"resume", 0, NULL, 'R'},
+		{"plain", 0, NULL, 'P'},
+		{"account", 1, NULL, 'a'},
+		{"prefix", 1, NULL, 'x'},
+		{"announce", 0, NULL, 'n'},
+		{NULL, 0, NULL, 0},
 	};
 	struct load *load = calloc(1, sizeof(*load));
 	int letter;
@@ -143,6 +165,7 @@ int main(int argc, char **argv)
 		.sessions = 32,
 		.concurrency = 32,
 		.users = 1,
+		.prefix = "bench",
 		.sources = 8,
 		.warmup = 0.5,
 		.seconds = 3,

@@ -40,6 +40,8 @@ struct options {
 	unsigned sessions;
 	unsigned concurrency; /* logins at once while the sessions are opened */
 	unsigned users;
+	const char *prefix; /* of their names */
+	bool announce;
 	unsigned sources;
 	double rate; /* operations per second; 0 = closed loop */
 	double warmup;
@@ -95,8 +97,9 @@ struct load {
 	unsigned serial;  /* connections opened so far */
 	unsigned opening; /* of them, not yet working */
 	unsigned ready;
-	unsigned lost;   /* idle sessions that ended by themselves */
-	uint64_t issued; /* open loop: operations begun in the window */
+	unsigned lost;    /* idle sessions that ended by themselves */
+	double lost_last; /* when the last of them did */
+	uint64_t issued;  /* open loop: operations begun in the window */
 	uint64_t answered;
 	double next_due;
 	bool measuring;
@@ -133,6 +136,9 @@ void counts_take(struct load *load, struct counts *counts);
 /* record_latency notes one answered operation, if it was due in the measured window. */
 void record_latency(struct load *load, double due);
 
+/* print_lost writes what became of idle sessions, as one line of JSON. */
+void print_lost(const struct load *load);
+
 /* print_result writes the window as one line of JSON. */
 void print_result(struct load *load);
 
@@ -153,6 +159,9 @@ void load_start(struct load *load);
 
 /* connection_line acts on one line of the server, in connection->line. */
 bool connection_line(struct connection *connection);
+
+/* connection_lost is told that an idle session has ended by itself. */
+void connection_lost(struct connection *connection);
 
 /* connection_replace is what follows the end of a connection, wanted or not. */
 void connection_replace(struct connection *connection);

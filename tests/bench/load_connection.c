@@ -156,9 +156,6 @@ bool connection_fail(struct connection *connection, const char *why)
 	snprintf(load->last_failure, sizeof(load->last_failure), "%s, step %d", why,
 		 (int)connection->step);
 	load->now.failed++;
-	if (connection->step == STEP_REST) {
-		load->lost++;
-	}
 	connection_close(connection);
 	if (load->now.failed > FAILURES_MAX) {
 		load_fatal("%d failures; the last: %s", FAILURES_MAX, load->last_failure);
@@ -172,6 +169,11 @@ bool connection_fail(struct connection *connection, const char *why)
 
 static bool connection_ended(struct connection *connection, bool at_end)
 {
+	if (connection->step == STEP_REST) {
+		connection_lost(connection);
+		connection_close(connection);
+		return false;
+	}
 	if (connection->step != STEP_LOGOUT || !at_end) {
 		return connection_fail(connection, at_end ? "the peer closed" : "receiving failed");
 	}

@@ -47,6 +47,10 @@ static void on_window_begin(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)events;
 	counts_take(load, &load->begin);
 	load->measuring = true;
+	if (load->options.announce) {
+		printf("measuring\n");
+		fflush(stdout);
+	}
 	ev_timer_init(timer, on_window_end, load->options.seconds, 0.0);
 	ev_timer_start(loop, timer);
 }
@@ -56,6 +60,12 @@ static void load_open_more(struct load *load)
 	while (load->serial < load->options.sessions && load->opening < load->options.concurrency) {
 		(void)connection_open(&load->connections[load->serial], now_seconds());
 	}
+}
+
+void connection_lost(struct connection *connection)
+{
+	connection->load->lost++;
+	connection->load->lost_last = now_seconds();
 }
 
 /* What follows the end of a connection, wanted or not. */
@@ -189,6 +199,22 @@ static void wait_for_line(void)
 	(void)!fgets(line, sizeof(line), stdin);
 }
 
+static void on_line(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	print_lost(watcher->data);
+	exit(0);
+}
+
+/* Sessions may end meanwhile. */
+static void await_line(struct load *load)
+{
+	load->ticks.data = load;
+	ev_io_init(&load->ticks, on_line, STDIN_FILENO, EV_READ);
+	ev_io_start(load->loop, &load->ticks);
+}
+
 /* A session has done what `sessions` must do before the window opens. */
 static void load_one_ready(struct load *load)
 {
@@ -201,8 +227,8 @@ static void load_one_ready(struct load *load)
 	if (load->options.mode == MODE_IDLE) {
 		counts_take(load, &load->end);
 		print_result(load);
-		wait_for_line();
-		exit(0);
+		await_line(load);
+		return;
 	}
 	load_start_window(load);
 }
@@ -281,7 +307,8 @@ bool connection_line(struct connection *connection)
 			return connection_fail(connection, "no greeting");
 		}
 		connection->step = STEP_LOGIN;
-		return connection_command(connection, "a LOGIN bench%u secret\r\n",
+		return connection_command(connection, "a LOGIN %s%u secret\r\n",
+					  connection->load->options.prefix,
 					  user % connection->load->options.users);
 	case STEP_LOGIN:
 		if (connection->line[0] == '*') {

@@ -138,6 +138,12 @@ void print_result(struct load *load)
 	fflush(stdout);
 }
 
+void print_lost(const struct load *load)
+{
+	printf("{\"lost\":%u,\"lost_last\":%.6f}\n", load->lost, load->lost_last);
+	fflush(stdout);
+}
+
 void record_latency(struct load *load, double due)
 {
 	if (!load->measuring || due < load->begin.time) {

@@ -2,7 +2,8 @@
  *
  * The far side of the benchmark: a plain IMAP server that lets everybody in and does as little as
  * an honest answer allows, so that what is measured is the proxy. It also answers the HTTP question
- * by which nginx finds a backend, always with itself.
+ * by which nginx finds a backend, always with itself; and GET /sessions with how many are logged
+ * in, and when the last of those who were has ended, by the monotonic clock.
  *
  * Commands: CAPABILITY ID NOOP LOGIN AUTHENTICATE IDLE LOGOUT, APPEND (a sink), and
  * XDOWNLOAD <bytes>, answered like a FETCH of one message of that size.
@@ -21,6 +22,7 @@
 #include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CAPABILITIES "IMAP4rev1 SASL-IR LITERAL+ ID IDLE"
@@ -36,6 +38,8 @@ struct peer {
 	struct server *server;
 	int fd;
 	bool http;
+	bool asks_sessions;
+	bool counted;
 	bool closing; /* when everything is written */
 	enum waiting waiting;
 	bool continued;         /* this line goes on where a literal ended */
@@ -54,6 +58,8 @@ struct server {
 	ev_io imap;
 	ev_io http;
 	char http_answer[256];
+	unsigned sessions;
+	double last_end;
 	char *chunk; /* read into by all peers in turn */
 	char *block; /* what downloads are made of */
 };
@@ -64,8 +70,20 @@ static void fatal(const char *what)
 	exit(1);
 }
 
+static double now_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 static void peer_close(struct peer *peer)
 {
+	if (peer->counted) {
+		peer->server->sessions--;
+		peer->server->last_end = now_seconds();
+	}
 	ev_io_stop(peer->server->loop, &peer->watcher);
 	close(peer->fd);
 	free(peer);
@@ -142,6 +160,10 @@ static void peer_watch(struct peer *peer)
 
 static void command_login(struct peer *peer)
 {
+	if (!peer->counted) {
+		peer->counted = true;
+		peer->server->sessions++;
+	}
 	peer_say(peer, "%s OK [CAPABILITY " CAPABILITIES "] Logged in\r\n", peer->tag);
 }
 
@@ -261,13 +283,27 @@ static void peer_line_imap(struct peer *peer)
 	}
 }
 
+static void peer_line_http(struct peer *peer)
+{
+	if (strncmp(peer->line, "GET /sessions ", strlen("GET /sessions ")) == 0) {
+		peer->asks_sessions = true;
+	}
+	if (peer->line_length > 0) {
+		return;
+	}
+	if (peer->asks_sessions) {
+		peer_say(peer, "HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n%u %.6f\n",
+			 peer->server->sessions, peer->server->last_end);
+	} else {
+		peer_say(peer, "%s", peer->server->http_answer);
+	}
+	peer->closing = true;
+}
+
 static void peer_line(struct peer *peer)
 {
 	if (peer->http) {
-		if (peer->line_length == 0) {
-			peer_say(peer, "%s", peer->server->http_answer);
-			peer->closing = true;
-		}
+		peer_line_http(peer);
 		return;
 	}
 	if (peer->waiting == WAIT_DONE) {

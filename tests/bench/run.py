@@ -173,6 +173,36 @@ def find_proxies(gatepost):
     return proxies
 
 
+# --- Redis ---------------------------------------------------------------------------------------
+
+def set_command(key, value):
+    words = [b"SET", key.encode(), value.encode()]
+    return b"*3\r\n" + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+def read_oks(redis, count):
+    """The answers to so many SETs."""
+    answer = b"+OK\r\n"
+    left = count * len(answer)
+    while left > 0:
+        got = redis.recv(min(left, 1 << 16))
+        if not got or b"-" in got:
+            raise RuntimeError("Redis refused a SET")
+        left -= len(got)
+
+
+def connect_redis(path):
+    redis = socket.socket(socket.AF_UNIX)
+    redis.connect(path)
+    return redis
+
+
+def set_all(path, pairs):
+    with connect_redis(path) as redis:
+        redis.sendall(b"".join(set_command(key, value) for key, value in pairs))
+        read_oks(redis, len(pairs))
+
+
 # --- figures -------------------------------------------------------------------------------------
 
 def cpu_per(result, count, scale):
@@ -265,11 +295,7 @@ class Bench:
         path = f"{self.folder}/redis.sock"
         self.helper(["redis-server", "--port", "0", "--unixsocket", path, "--save", "",
                      "--dir", self.folder], "redis", path)
-        with socket.socket(socket.AF_UNIX) as redis:
-            redis.connect(path)
-            redis.sendall(b"SET gatepost:route:bench0 mail1\r\n")
-            if not redis.recv(64).startswith(b"+OK"):
-                raise RuntimeError("Redis refused a SET")
+        set_all(path, [(f"gatepost:route:bench{i}", "mail1") for i in range(self.idle_sessions)])
 
     def load_command(self, program, arguments):
         pids = ",".join(str(pid) for pid in program.pids())
@@ -336,8 +362,10 @@ class Bench:
 
     def measure_idle(self, name, proxy):
         program = proxy.start(self)
+        # Where users are in Redis, each session has one of its own, as most have.
+        users = self.idle_sessions if proxy.name == "gatepost-redis" else 1
         load = self.start_load(program, ["--mode", "idle", "--sessions", str(self.idle_sessions),
-                                         "--concurrency", "64"])
+                                         "--users", str(users), "--concurrency", "64"])
         try:
             load.stdout.readline()
             before = program.pss_kib()
@@ -468,8 +496,7 @@ def run(options, folder):
                     if figure.redis or proxy.name != "gatepost-redis":
                         bench.try_to(bench.measure, figure, proxy)
             for proxy in proxies if with_idle else []:
-                if proxy.name != "gatepost-redis":
-                    bench.try_to(bench.measure_idle, idle, proxy)
+                bench.try_to(bench.measure_idle, idle, proxy)
     finally:
         bench.stop()
     report(bench, rows, proxies)

@@ -10,8 +10,10 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/cidr.h"
 #include "base/template.h"
 #include "core/config.h"
+#include "core/config_host.h"
 #include "core/config_user.h"
 #include "imap/capability.h"
 #include "imap/sasl.h"
@@ -72,7 +74,71 @@ static void check_backends(const struct config *config)
 		invariant(template_check(backend->user, NULL));
 		invariant(backend->tls != CONFIG_TLS_NONE ||
 			  (backend->verify && !shows && backend->ca[0] == '\0'));
+		invariant((backend->service[0] != '\0') ==
+			  (backend->address.kind == ENDPOINT_NONE));
+		invariant(backend->sources.count == 0 || backend->address.kind != ENDPOINT_UNIX);
+		invariant(backend->slow_start_ms == 0 || backend->connect_rate > 0);
 	}
+}
+
+static void check_redis(const struct config_redis *redis)
+{
+	bool asks = redis->sentinel_password[0] != '\0';
+
+	invariant(redis->address_count > 0);
+	invariant(redis->address_count <=
+		  (redis->kind == CONFIG_REDIS_SINGLE ? 1 : CONFIG_REDIS_ADDRESSES_MAX));
+	invariant((redis->kind == CONFIG_REDIS_SENTINEL) == (redis->master[0] != '\0'));
+	invariant(redis->kind != CONFIG_REDIS_CLUSTER || redis->database == 0);
+	invariant(redis->tls || (redis->verify && redis->ca[0] == '\0'));
+	invariant((redis->client_chain[0] != '\0') == (redis->client_key[0] != '\0'));
+	invariant(asks || redis->sentinel_user[0] == '\0');
+	invariant(!asks || redis->kind == CONFIG_REDIS_SENTINEL);
+	for (size_t i = 0; i < redis->address_count; i++) {
+		invariant(redis->addresses[i].kind != ENDPOINT_NONE);
+		invariant(redis->addresses[i].kind != ENDPOINT_UNIX ||
+			  (redis->kind == CONFIG_REDIS_SINGLE && !redis->tls));
+	}
+}
+
+static void check_hosts(const struct config_hosts *hosts)
+{
+	for (size_t i = 0; i < hosts->names.count; i++) {
+		struct endpoint host = {
+			.kind = ENDPOINT_NAME,
+			.name = hosts->names.texts[i],
+		};
+
+		invariant(config_host_allows(hosts, &host));
+	}
+	for (size_t i = 0; i < hosts->network_count; i++) {
+		struct endpoint host = {
+			.kind = ENDPOINT_IP,
+			.ip = hosts->networks[i].address,
+		};
+
+		invariant(config_host_allows(hosts, &host));
+	}
+}
+
+static void check_routing(const struct config *config)
+{
+	const struct config_routing *routing = &config->routing;
+	bool logs_in = config->health.check == CONFIG_CHECK_LOGIN;
+
+	invariant(routing->unknown != CONFIG_UNKNOWN_BACKEND ||
+		  routing->unknown_backend < config->backend_count);
+	invariant(routing->unknown != CONFIG_UNKNOWN_ASSIGN ||
+		  routing->source == CONFIG_SOURCE_REDIS);
+	invariant(!routing->failover || routing->unknown == CONFIG_UNKNOWN_HASH ||
+		  routing->unknown == CONFIG_UNKNOWN_ASSIGN);
+	invariant(routing->canary.share == 0 ||
+		  (routing->unknown == CONFIG_UNKNOWN_HASH && routing->canary.share <= 5000 &&
+		   routing->canary.backend < config->backend_count));
+	invariant(logs_in == (config->health.user[0] != '\0'));
+	invariant(logs_in == (config->health.password.length > 0));
+	check_hosts(&routing->url_hosts);
+	check_hosts(&routing->referrals);
 }
 
 static void check_round_trip(const struct config *config)
@@ -132,6 +198,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (config != NULL) {
 		check_front(config);
 		check_backends(config);
+		check_redis(&config->redis);
+		check_routing(config);
 		check_round_trip(config);
 	}
 	config_unref(config);

@@ -37,7 +37,8 @@ static void check_name(const struct route_value *value, const uint8_t *data, siz
 	size_t length = strlen(value->name);
 
 	invariant(length > 0 && length <= size && memcmp(value->name, data, length) == 0);
-	invariant(length == size || (data[length] == '?' && value->mailbox[0] != '\0'));
+	invariant(length == size ||
+		  (data[length] == '?' && (value->mailbox[0] != '\0' || value->assigned)));
 	invariant(!text_has_control(value->name, length) && strchr(value->name, ' ') == NULL);
 	invariant(value->tls == CONFIG_TLS_NONE);
 }
@@ -54,7 +55,7 @@ static void write_url(const struct route_value *value, char *text, size_t size)
 
 static void check_url(const struct route_value *value)
 {
-	invariant(value->name[0] == '\0' && value->address.port != 0);
+	invariant(value->name[0] == '\0' && value->address.port != 0 && !value->assigned);
 	invariant(value->address.kind == ENDPOINT_IP || value->address.kind == ENDPOINT_NAME);
 }
 
@@ -74,6 +75,9 @@ static void check_again(const struct route_value *value)
 		append_mailbox(text, sizeof(text), value->mailbox,
 			       strchr(text, '?') != NULL ? '&' : '?');
 	}
+	if (value->assigned) {
+		strcat(text, value->mailbox[0] != '\0' ? "&assigned" : "?assigned");
+	}
 	if (strlen(text) > ROUTE_VALUE_MAX) {
 		return; /* a name that fills the value, and a user that was shorter before */
 	}
@@ -81,6 +85,7 @@ static void check_again(const struct route_value *value)
 	invariant(endpoint_equal(&again.address, &value->address) && again.tls == value->tls);
 	invariant(strcmp(again.name, value->name) == 0);
 	invariant(strcmp(again.mailbox, value->mailbox) == 0);
+	invariant(again.assigned == value->assigned);
 	route_value_done(&again);
 }
 

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "imap/capability.h"
 #include "imap/credentials.h"
+#include "imap/referral.h"
 #include "imap/sasl.h"
 #include "imap/upstream.h"
 #include "imap/write.h"
@@ -176,8 +177,13 @@ static void check_client_lines(const struct run *run, const struct buffer *clien
 static void check_refusal(const struct run *run)
 {
 	struct refusal refusal = upstream_refusal(run->upstream);
+	const char *referral = upstream_referral(run->upstream);
 	const char *reason = upstream_reason(run->upstream);
 
+	invariant(referral == NULL || (run->verdict == UPSTREAM_FAILED && referral[0] != '\0' &&
+				       strlen(referral) <= REFERRAL_URL_MAX &&
+				       write_is_quotable(referral, strlen(referral)) &&
+				       strcmp(refusal.code, "UNAVAILABLE") == 0));
 	invariant(refusal.code[0] != '\0' && strpbrk(refusal.code, " []") == NULL);
 	invariant(refusal.text[0] != '\0' && strlen(refusal.text) <= 200);
 	invariant(write_is_quotable(refusal.text, strlen(refusal.text)));
@@ -346,6 +352,9 @@ static void run_end(struct run *run, struct buffer *outcome)
 		buffer_append_byte(outcome, run->verdict == UPSTREAM_REFUSED);
 		buffer_append_text(outcome, upstream_refusal(run->upstream).code);
 		buffer_append_text(outcome, upstream_reason(run->upstream));
+		if (upstream_referral(run->upstream) != NULL) {
+			buffer_append_text(outcome, upstream_referral(run->upstream));
+		}
 	}
 	upstream_free(run->upstream);
 	credentials_done(&run->credentials);

@@ -6,6 +6,7 @@ for the tag of the command that is answered."""
 import re
 import socket
 import threading
+import time
 
 from backend_login import LoginReader
 from backend_wire import FIN, RESET, Gone, Wire, make_server_context
@@ -20,6 +21,8 @@ class Connection(Wire):
     def __init__(self, backend, sock):
         super().__init__(sock)
         self.backend = backend
+        self.began = time.monotonic()
+        self.source = sock.getpeername()  # where it came from
         self.ids = []
         self.logins = []
         self.commands = []
@@ -99,8 +102,20 @@ class Connection(Wire):
         if not good:
             self.answer(backend.cancelled if login.cancelled else backend.refuse, tag)
             return False
+        accepted = backend.accept.startswith(b"$ OK") or b"\r\n$ OK" in backend.accept
+        if accepted and backend.account:
+            backend.account.begin(self, login.user, backend.name)
         self.answer(backend.accept, tag)
-        return backend.accept.startswith(b"$ OK") or b"\r\n$ OK" in backend.accept
+        return accepted
+
+    def leave(self):
+        """The session is over, as far as the backend's own account goes."""
+        if self.backend.account:
+            self.backend.account.end(self)
+
+    def close(self):
+        self.leave()
+        super().close()
 
 
 def parse_id(text):
@@ -139,29 +154,33 @@ def echo(connection):
 class FakeBackend:
     """Listens on a port of its own or a Unix socket; `connections` holds all that were made."""
 
-    def __init__(self, name, unix_path=None, host="127.0.0.1", **manners):
+    def __init__(self, name, unix_path=None, host="127.0.0.1", port=0, **manners):
         """`manners` are attributes that reset() sets, too."""
         self.name = name
         self.manners = manners
         self.unix_path = unix_path
         self.host = host
-        self.port = None
-        self._alive = True
+        self.port = port
+        self.alive = False
         self._contexts = {}
-        if unix_path:
+        self.reset()
+
+    def _listen(self):
+        if self.unix_path:
             self._listener = socket.socket(socket.AF_UNIX)
-            self._listener.bind(str(unix_path))
-            unix_path.chmod(0o777)
+            self._listener.bind(str(self.unix_path))
+            self.unix_path.chmod(0o777)
             self._listener.listen(1000)
         else:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._listener = socket.create_server((host, 0), family=family, backlog=1000)
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            self._listener = socket.create_server((self.host, self.port), family=family,
+                                                  backlog=1000)
             self.port = self._listener.getsockname()[1]
-        self.reset()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.alive = True
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def reset(self):
-        """Good manners and empty records."""
+        """Good manners and empty records; one that has died lives."""
         self.capability = b"IMAP4rev1 SASL-IR LITERAL- ID IDLE AUTH=PLAIN"
         self.greeting = DEFAULT
         self.capability_answer = b"$ OK done\r\n"
@@ -176,10 +195,13 @@ class FakeBackend:
         self.scram_iterations = 4096
         self.session = serve_commands
         self.script = None
+        self.account = None  # hears of sessions: begin() before the OK, end() before the close
         self._reset_tls()
         for name, value in self.manners.items():
             setattr(self, name, value)
         self.connections = []
+        if not self.alive:
+            self._listen()
 
     def _reset_tls(self):
         """No TLS. `tls` is "none", "implicit" or "starttls", `certificate` a Pair, and tls_options
@@ -234,10 +256,10 @@ class FakeBackend:
     def logins(self):
         return [login for connection in self.connections for login in connection.logins]
 
-    def _accept(self):
-        while self._alive:
+    def _accept(self, listener):
+        while True:
             try:
-                sock, _ = self._listener.accept()
+                sock, _ = listener.accept()
             except OSError:
                 return
             if sock.family != socket.AF_UNIX:
@@ -258,6 +280,7 @@ class FakeBackend:
         except Exception as fault:  # shown by the test that looks for it
             connection.fault = fault
         finally:
+            connection.leave()
             connection.socket.close()
 
     def wait_for_connection(self, count=1, seconds=5):
@@ -273,7 +296,19 @@ class FakeBackend:
         faults = [connection.fault for connection in self.connections if connection.fault]
         assert not faults, faults
 
+    def die(self, reset=False):
+        """Nobody listens any more, and all connections end, in order or not."""
+        self.close()
+        for connection in list(self.connections):
+            if not connection.ended:
+                connection.end_from_outside(reset)
+
+    def revive(self):
+        """Listens again, where it did."""
+        self._listen()
+
     def close(self):
-        self._alive = False
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        if self.alive:
+            self.alive = False
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()

@@ -173,6 +173,15 @@ class Wire:
         """FIN without close_notify."""
         self.socket.close()
 
+    def end_from_outside(self, reset=False):
+        """The same by a thread that is not the connection's own, which may be reading."""
+        try:
+            if reset:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.socket.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
+        except OSError:
+            pass
+
     def reset(self):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()

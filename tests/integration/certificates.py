@@ -43,6 +43,11 @@ class Certificates:
         return self.make("server", LOCAL)
 
     @functools.cached_property
+    def peer(self):
+        """For servers that are each other's clients."""
+        return self.make("peer", LOCAL, usage="serverAuth,clientAuth")
+
+    @functools.cached_property
     def rsa(self):
         """RSA, for the same names."""
         return self.make("rsa", LOCAL, key=RSA)

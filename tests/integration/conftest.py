@@ -151,10 +151,10 @@ class Factory:
         self.running = []
 
     def __call__(self, backends, users=None, redis=None, limits_of_process=None, environment=None,
-                 plain=True, port=None, extra_listeners=(), listeners=None, **changes):
+                 plain=True, port=None, extra_listeners=(), listeners=None, mounts=None, **changes):
         sections = make_sections(self.certificates, backends, users, redis, **changes)
         gatepost = Gatepost(self.certificates, sections, limits_of_process, environment, plain,
-                            port, extra_listeners, listeners)
+                            port, extra_listeners, listeners, mounts)
         self.running.append(gatepost)
         return gatepost
 

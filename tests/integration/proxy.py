@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -42,7 +43,7 @@ def make_sections(certificates, backends, users=None, redis=None, **changes):
     """The sections of a configuration: `backends` maps names to an address or to options, `users`
     names to backends (static), `redis` is a URL or options. Each further argument changes keys of
     the section of its name, or is the whole list of its tables ("tls.certificate"). Failures are
-    answered at once, so that tests are quick."""
+    answered at once, so that tests are quick; backends hear of nobody but clients."""
     sections = {
         "process": {"workers": 2, "drain_timeout": "5s"},
         "log": {"level": "debug"},
@@ -51,6 +52,7 @@ def make_sections(certificates, backends, users=None, redis=None, **changes):
         "limits": {"failure_delay": "0s", "login_failures": 1000, "close_timeout": "3s"},
         "routing": {"source": "redis" if redis else "static"},
         "backend": [],
+        "health": {"check": "none"},
     }
     if redis:
         sections["redis"] = redis if isinstance(redis, dict) else {"url": redis}
@@ -72,14 +74,30 @@ def certificate_table(pair, **options):
     return {"chain": str(pair.chain), "key": str(pair.key), **options}
 
 
+def in_place_of(mounts):
+    """The beginning of a command that sees other files than this machine has: a dictionary of
+    paths. By a mount namespace of its own, for which one must be root."""
+    if not mounts:
+        return []
+    binds = [f"mount --bind {shlex.quote(str(file))} {shlex.quote(path)}"
+             for path, file in mounts.items()]
+    return ["unshare", "--mount", "sh", "-c", " && ".join([*binds, 'exec "$@"']), "sh"]
+
+
+def can_mount():
+    """Whether in_place_of works here."""
+    return subprocess.run([*in_place_of({"/etc/hosts": "/etc/hosts"}), "true"], check=False,
+                          capture_output=True).returncode == 0
+
+
 class Gatepost:
     """A running gatepost with a listener of TLS on `tls_port`, one of STARTTLS on `starttls_port`,
     one without TLS on `port`, and one for each of `listeners`, a dictionary of options by name
     whose ports are in `ports`; further ones as told, where {port} in an address stands for
-    `extra_port`."""
+    `extra_port`. `mounts` are files that it finds in the place of others, see in_place_of."""
 
     def __init__(self, certificates, sections, limits=None, environment=None, plain=True,
-                 port=None, extra_listeners=(), listeners=None):
+                 port=None, extra_listeners=(), listeners=None, mounts=None):
         self.ca = certificates.ca
         self.folder = short_folder("proxy")
         self.tls_port, self.port, self.extra_port = free_port(), port or free_port(), free_port()
@@ -100,6 +118,7 @@ class Gatepost:
         self.config.write_text(toml(self.sections))
         self.log_path = self.folder / "gatepost.log"
         self.status = None
+        self.command = [*in_place_of(mounts or {}), BINARY, "-c", str(self.config)]
         self._start(limits or {}, environment or {})
 
     def _start(self, limits, environment):
@@ -109,9 +128,8 @@ class Gatepost:
 
         env = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1", **environment}
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen([BINARY, "-c", str(self.config)], stdout=log,
-                                            stderr=log, stdin=subprocess.DEVNULL, env=env,
-                                            preexec_fn=prepare)
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL, env=env, preexec_fn=prepare)
         wait_until(lambda: self.process.poll() is not None or self._listens(), what="gatepost")
         assert self.process.poll() is None, self.log()
 
@@ -149,7 +167,8 @@ class Gatepost:
 
     def events(self, event=None):
         """The lines of the log as dictionaries; those of one event where it is named."""
-        lines = [parse_log_line(line) for line in self.log().splitlines()]
+        complete = self.log().rpartition("\n")[0]
+        lines = [parse_log_line(line) for line in complete.splitlines()]
         return [line for line in lines if event is None or line.get("event") == event]
 
     def end_of(self, client, seconds=5):

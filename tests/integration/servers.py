@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What real servers need, each in a folder and on a port of its own; and Redis."""
 
+import contextlib
 import os
 import pathlib
 import random
@@ -50,6 +51,23 @@ def accepts(port):
             return True
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def black_hole(host="127.0.0.1", port=0):
+    """The address of what drops whoever wants to connect: a listener whose queue is full."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(family))
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket(family))
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        time.sleep(0.1)
+        port = listener.getsockname()[1]
+        yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def end_process(process, seconds=10):

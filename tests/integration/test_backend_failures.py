@@ -3,41 +3,31 @@
 the client has its tagged reply, its connection is usable, and u2's login works."""
 
 import contextlib
-import socket
 import time
 
 import pytest
 
 from client import statuses
 from proxy import is_sanitized
-from servers import free_port, wait_until
+from servers import black_hole, free_port, wait_until
 
 CONNECT_TIMEOUT = 0.5
 LOGIN_TIMEOUT = 0.6
 
 
 @pytest.fixture(scope="module")
-def black_hole():
-    """An address that drops what wants to connect: a listener whose queue is full."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(3):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        time.sleep(0.1)
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
+def hole():
+    with black_hole() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
-def proxy(start_shared_gatepost, fb1, fb2, black_hole):
+def proxy(start_shared_gatepost, fb1, fb2, hole):
     timeouts = {"connect_timeout": f"{int(CONNECT_TIMEOUT * 1000)}ms",
                 "login_timeout": f"{int(LOGIN_TIMEOUT * 1000)}ms"}
     return start_shared_gatepost(
         {"FB1": {"address": fb1.address, **timeouts}, "FB2": fb2.address,
-         "dead": f"127.0.0.1:{free_port()}", "hole": {"address": black_hole, **timeouts},
+         "dead": f"127.0.0.1:{free_port()}", "hole": {"address": hole, **timeouts},
          "nameless": "no-such-host.invalid:143"},
         {"u1": "FB1", "u2": "FB2", "dead": "dead", "hole": "hole", "nameless": "nameless"})
 

@@ -75,6 +75,43 @@ def test_print_config_reads_back(write_config, tmp_path):
     assert run_binary("-c", again, "--print-config").stdout == first.stdout
 
 
+def test_print_config_of_a_fleet(write_config, tmp_path):
+    """Sentinels, a service, lists of hosts and of addresses: what is printed reads back."""
+    backends = [{"name": "FB1", "address": "127.0.0.1:1", "sources": ["127.0.0.2", "127.0.0.3"],
+                 "connect_rate": 5, "slow_start": "1m"},
+                {"name": "FB2", "address": "srv:_imap._tcp.example.org", "weight": 0},
+                {"name": "FB3", "address": "127.0.0.1:3"}]
+    path = write_config(
+        process={"node": "proxy-1"}, backend=backends,
+        redis={"url": "sentinel://u:hush@[::1],10.0.0.1:7/main/2", "sentinel_password": "hush"},
+        routing={"source": "redis", "unknown": "hash", "failover": True, "canary": "FB3:2.5%",
+                 "url_hosts": ["10.0.0.0/8", "*.example.org"], "referrals": ["::1"]},
+        health={"check": "login", "user": "probe", "password": "hush"},
+        moves={"hold_timeout": "90s"})
+    first = run_binary("-c", path, "--print-config")
+    assert first.returncode == 0 and "hush" not in first.stdout, first.stderr
+    printed = tomllib.loads(first.stdout)
+    assert printed["redis"]["url"] == "sentinel://u:***@[::1]:26379,10.0.0.1:7/main/2"
+    assert printed["redis"]["sentinel_password"] == "***"
+    assert printed["routing"]["canary"] == "FB3:2.50%"
+    assert printed["routing"]["url_hosts"] == ["*.example.org", "10.0.0.0/8"]
+    assert printed["backend"][0]["sources"] == ["127.0.0.2", "127.0.0.3"]
+    assert printed["backend"][1]["address"] == "srv:_imap._tcp.example.org"
+    assert printed["health"]["password"] == "***"
+    again = tmp_path / "again.toml"
+    again.write_text(first.stdout)
+    assert run_binary("-c", again, "--print-config").stdout == first.stdout
+
+
+def test_relations_are_checked(write_config):
+    done = run_binary("-c", write_config(routing={"source": "static", "unknown": "assign"},
+                                         redis={"ca": "/dev/null"},
+                                         health={"check": "login"}), "--check")
+    assert done.returncode == 2
+    for pattern in ("assign.*static", '"ca" has no effect', 'needs "user"'):
+        assert re.search(pattern, done.stderr), (pattern, done.stderr)
+
+
 FAULTS = """
 [process]
 workerz = 2
@@ -192,15 +229,20 @@ def test_certificate_that_is_none(write_config, certificates, tmp_path, which):
 
 @pytest.mark.parametrize("section,option", [
     ("tls", "client_ca"), ("routing", "url_ca"), ("backend", "ca"), ("backend", "client_chain"),
-    ("backend", "client_key")])
+    ("backend", "client_key"), ("redis", "ca"), ("redis", "client_chain"),
+    ("redis", "client_key")])
 def test_file_that_is_none(write_config, certificates, tmp_path, section, option):
     """Each is named with the place where the configuration names it."""
     none = tmp_path / "none.pem"
     none.write_text("nothing of the kind\n")
     backend = {"name": "FB1", "address": "127.0.0.1:1", "tls": "implicit"}
-    if section == "backend" and option != "ca":
-        backend.update(client_chain=str(certificates.chain), client_key=str(certificates.key))
-    tables = {"tls": {}, "routing": {"source": "static"}, "backend": backend}
+    tables = {"tls": {}, "routing": {"source": "static"}, "backend": backend,
+              "redis": {"url": "rediss://127.0.0.1"}}
+    if section == "redis":
+        tables["routing"]["source"] = "redis"
+    if option.startswith("client_") and section != "tls":
+        tables[section].update(client_chain=str(certificates.chain),
+                               client_key=str(certificates.key))
     tables[section][option] = str(none)
     path = write_config(**{**tables, "backend": [backend]})
     line = 1 + path.read_text().split(str(none))[0].count("\n")

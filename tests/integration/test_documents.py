@@ -78,6 +78,17 @@ def test_every_counter_is_told():
         "core/metrics.def", r'METRIC\(\w+, "(\w+)",\s+"([^"]+)"\)')]
 
 
+def test_bounds_of_other_sections_are_told():
+    """Those that are told have their defaults, and are of a section of that name."""
+    presets = {f"`{section.lower()}.{name}`": preset for section, name, preset in table_of_code(
+        "core/options.def",
+        r'OPTION\((\w+), (\w+), \w+,\s+[\w.]+,\s+OPTIONAL,\s+"([^"]*)"')}
+    told = rows("option elsewhere")
+    assert len(told) > 10
+    for name, preset in told:
+        assert presets.get(name) == preset, name
+
+
 def test_every_limit_is_told():
     told = dict(rows("option"))
     assert told == {f"`{name}`": preset for name, preset in table_of_code(

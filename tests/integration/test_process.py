@@ -16,16 +16,15 @@ import pytest
 from backend import echo
 from client import CLOSE_NOTIFY, FIN, RESET, Ended, statuses
 from proxy import is_sanitized
-from servers import AS_ROOT, wait_until
+from servers import AS_ROOT, accepts, wait_until
 
 # --- Ending ---
 
 
 def assert_gone(gatepost):
-    """No listener is left."""
+    """No listener is left, once every worker has heard of the end."""
     for port in (gatepost.tls_port, gatepost.port):
-        with pytest.raises(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        wait_until(lambda port=port: not accepts(port), what="end of the listener")
 
 
 def test_sigterm_drains(start_gatepost, fb1):
@@ -170,23 +169,37 @@ def test_second_sigterm_or_sigint_ends_at_once(start_gatepost, fb1, signals):
 
 
 def test_sigterm_while_backends_and_redis_are_silent(start_gatepost, fb1, fake_redis):
-    """Logins that wait for somebody are ended at the latest after drain_timeout."""
+    """Logins that wait for somebody are ended at the latest after drain_timeout, and the process
+    with them, although Redis does not take the registration back."""
     fb1.script = lambda connection: connection.read_to_end()
     fake_redis.values["gatepost:route:u1"] = "FB1"
     fake_redis.handler = lambda words: b"" if words[-1].endswith(b":u2") else None
     gatepost = start_gatepost({"FB1": fb1.address},
                               redis={"url": fake_redis.url, "timeout": "60s"},
                               process={"drain_timeout": "300ms"})
+    fake_redis.settle()
     with gatepost.connect() as one, gatepost.connect() as two:
         one.send(b"a LOGIN u1 pw\r\n")
-        two.send(b"a LOGIN u2 pw\r\n")
         fb1.wait_for_connection()
-        wait_until(lambda: len(fake_redis.lookups()) == 2)
+        two.send(b"a LOGIN u2 pw\r\n")
+        wait_until(lambda: any(words[-1].endswith(b":u2") for words in fake_redis.commands))
         gatepost.signal()
         for client in (one, two):
             data, _ = client.read_to_end()
             assert b"* BYE" in data, data
+    assert gatepost.wait(5) == 0
+    assert "could not be taken back" in gatepost.log()
+
+
+def test_sigterm_takes_the_registration_back(start_gatepost, fb1, fake_redis):
+    fake_redis.values["gatepost:route:u1"] = "FB1"
+    gatepost = start_gatepost({"FB1": fb1.address}, redis=fake_redis.url)
+    wait_until(lambda: len(fake_redis.nodes) == 1, what="registration")
+    with gatepost.connect() as client:
+        client.login()
+    gatepost.signal()
     assert gatepost.wait() == 0
+    assert len(fake_redis.nodes) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
@@ -278,6 +291,17 @@ def test_c111_few_descriptors(start_gatepost, fb1):
     wait_until(lambda: "session" in str(gatepost.events("session")) and gatepost.descriptors() < 60)
     with gatepost.connect() as client:
         client.login()
+
+
+@pytest.mark.parametrize("health,reserved", [("none", 0), ("greeting", 2 * 64)])
+def test_c111_descriptors_of_checks_are_not_those_of_sessions(start_gatepost, fb1, health,
+                                                              reserved):
+    """64 checks at a time, each with two addresses, where there are so many backends."""
+    backends = {f"mail{number}": fb1.address for number in range(70)}
+    gatepost = start_gatepost(backends, {"u1": "mail1"}, health={"check": health},
+                              limits_of_process={resource.RLIMIT_NOFILE: 300})
+    (line,) = gatepost.events("listening")
+    assert int(line["max_sessions"]) <= (300 - 64 - 2 * 16 - reserved) // 2
 
 
 def set_descriptors(gatepost, count):

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from client import statuses
-from fake_redis import CLOSE, bulk
+from fake_redis import CLOSE, is_hold, is_lookup
+from redis_tables import bulk
 from servers import RedisServer, wait_until
 
 WRONG = b"a NO [AUTHENTICATIONFAILED] Authentication failed.\r\n"
@@ -21,7 +22,7 @@ def unavailable(client, user="u1"):
 
 def answer_lookups(answer):
     """A handler for a fake Redis: such bytes for each lookup, else the usual."""
-    return lambda words: answer if words[0].upper() == b"GET" else None
+    return lambda words: answer if is_lookup(words) else None
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +39,12 @@ def client(impatient):
         yield connected
 
 
-def test_lookup_is_one_command_with_the_name_as_data(client, directory):
-    client.command("a", 'LOGIN "x y{*}%s" pw')
-    assert directory.lookups() == [[b"GET", b"gatepost:route:x y{*}%s"]]
+def test_lookup_is_two_reads_with_the_name_as_data(client, directory):
+    """The hold and the route, in this order and together: nothing is waited for between them."""
+    directory.handler = lambda words: b"" if is_hold(words) else None
+    unavailable(client, '"x y{*}%s"')
+    assert [words for words in directory.commands if is_hold(words) or is_lookup(words)] == [
+        [b"GET", b"gatepost:hold:x y{*}%s"], [b"GET", b"gatepost:route:x y{*}%s"]]
 
 
 def test_c99_unknown_user_looks_like_a_wrong_password(client, fb1):
@@ -59,6 +63,8 @@ NONSENSE = {
     "bare host and port": bulk("host:99999"),
     "bare IPv6": bulk("[::1]:143"),
     "megabyte": bulk("x" * 1_000_000),
+    "two megabytes": bulk("x" * 2_000_000),
+    "array of 100,000": b"*100000\r\n" + b":1\r\n" * 100_000,
     "line break": bulk("a\r\nb:143"),
     "line break in URL": bulk("imap://127.0.0.1\r\n:143"),
     "empty": bulk(""),
@@ -88,7 +94,7 @@ def test_c100_half_a_reply_then_the_end(client, directory, fb1, cut):
     whole = bulk("FB1")
 
     def handler(words):
-        if words[0].upper() != b"GET":
+        if not is_lookup(words):
             return None
         directory.handler = answer_lookups(CLOSE)
         return whole[:cut]
@@ -104,8 +110,9 @@ def test_c100_half_a_reply_then_the_end(client, directory, fb1, cut):
 def test_c100_two_replies(client, directory, fb1):
     """The second answers nobody: the connection is out of step and must not be believed again."""
     directory.values["gatepost:route:u3"] = "FB1"
-    directory.handler = answer_lookups(bulk("FB2") + bulk("FB2"))
-    client.command("a", "LOGIN u1 wrong")
+    twice = bulk("FB2") + bulk("FB2")
+    directory.handler = lambda words: twice if words[-1] == b"gatepost:route:u4" else None
+    client.command("a", "LOGIN u4 wrong")
     directory.handler = None
 
     def login():
@@ -153,7 +160,7 @@ def test_late_answer_is_not_given_to_another(client, impatient, directory):
     late = threading.Event()
 
     def handler(words):
-        if words[0].upper() == b"GET" and words[1].endswith(b":u2") and not late.is_set():
+        if is_lookup(words) and words[1].endswith(b":u2") and not late.is_set():
             late.set()
             time.sleep(0.5)
             return bulk("FB2")
@@ -174,7 +181,7 @@ def test_client_that_leaves_while_redis_is_asked(impatient, directory, client):
     release = threading.Event()
 
     def handler(words):
-        if words[0].upper() == b"GET" and words[1].endswith(b":u2"):
+        if is_lookup(words) and words[1].endswith(b":u2"):
             release.wait(0.2)
         return None
 
@@ -200,17 +207,19 @@ def own_redis():
 
 
 def test_c101_redis_stops_and_comes_back(start_gatepost, own_redis, fb1):
+    """Who was never asked for is told to try again later; who is there stays."""
     gatepost = start_gatepost({"FB1": fb1.address}, redis=own_redis.url)
     with gatepost.connect() as spliced, gatepost.connect() as client:
         spliced.login()
         own_redis.stop()
         started = time.monotonic()
-        unavailable(client)
+        unavailable(client, "u2")
         assert time.monotonic() - started < 1.5
         spliced.assert_usable()
         own_redis.start()
         own_redis.route("u1", "FB1")
-        wait_until(lambda: client.command("b", "LOGIN u1 pw")[-1].startswith(b"b OK"), 15, "login")
+        own_redis.route("u2", "FB1")
+        wait_until(lambda: client.command("b", "LOGIN u2 pw")[-1].startswith(b"b OK"), 15, "login")
         spliced.assert_usable()
 
 
@@ -225,25 +234,52 @@ def test_c101_redis_that_is_not_there_at_the_start(start_gatepost, own_redis, fb
 
 
 def test_c101_waiting_logins_do_not_stampede(start_gatepost, fake_redis, fb1):
-    """200 logins wait while Redis is silent and its connection breaks: one connection per worker is
-    made, not one per login, and every client is answered."""
-    fake_redis.values["gatepost:route:u1"] = "FB1"
+    """200 logins wait while Redis is silent and its connections break: two connections are made,
+    not one for each login, and every client is answered."""
+    users = [f"n{number}" for number in range(200)]
+    fake_redis.values = {f"gatepost:route:{user}": "FB1" for user in users}
     gatepost = start_gatepost({"FB1": fb1.address},
                               redis={"url": fake_redis.url, "timeout": "1s"})
+    fake_redis.settle()
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(gatepost.connect(tls=False)) for _ in range(200)]
+        clients = [stack.enter_context(gatepost.connect(tls=False)) for _ in users]
         fake_redis.handler = answer_lookups(b"")
         before = fake_redis.connection_count
-        for client in clients:
-            client.send(b"a LOGIN u1 pw\r\n")
+        for client, user in zip(clients, users):
+            client.send(f"a LOGIN {user} pw\r\n".encode())
         wait_until(lambda: len(fake_redis.lookups()) >= 100, what="lookups")
         fake_redis.drop_connections()
         for client in clients:
             assert client.read_line().startswith(b"a NO [UNAVAILABLE]")
         assert fake_redis.connection_count - before < 20
         fake_redis.handler = None
-        wait_until(lambda: clients[0].command("b", "LOGIN u1 pw")[-1].startswith(b"b OK"), 15,
-                   "login")
+        wait_until(lambda: clients[0].command("b", f"LOGIN {users[0]} pw")[-1].startswith(b"b OK"),
+                   15, "login")
+
+
+def test_c101_many_logins_of_one_user_are_one_question(start_gatepost, fake_redis, fb1):
+    fake_redis.values = {"gatepost:route:u1": "FB1"}
+    gatepost = start_gatepost({"FB1": fb1.address},
+                              redis={"url": fake_redis.url, "timeout": "10s"})
+    fake_redis.settle()
+    release = threading.Event()
+
+    def handler(words):
+        if is_hold(words):
+            release.wait(10)
+        return None
+
+    fake_redis.handler = handler
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(gatepost.connect(tls=False)) for _ in range(100)]
+        for client in clients:
+            client.send(b"a LOGIN u1 pw\r\n")
+        wait_until(lambda: any(map(is_hold, fake_redis.commands)), what="question")
+        time.sleep(0.3)
+        release.set()
+        for client in clients:
+            assert client.read_line().startswith(b"a OK")
+    assert len(fake_redis.lookups()) == 1
 
 
 def test_changed_route_is_used_by_the_next_login(start_gatepost, own_redis, fb1, fb2):

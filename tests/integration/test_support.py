@@ -9,7 +9,7 @@ import pytest
 import proxy_protocol
 from backend import echo
 from client import FIN, Client, Ended, capabilities_of
-from fake_redis import bulk
+from redis_tables import bulk
 from servers import PASSWORD, wait_until
 
 

@@ -12,16 +12,24 @@ PURE = ("base", "imap")
 # header: where it may be included. A trailing * stands for the rest of the name.
 ROOMS_OF_LIBRARIES = {
     "hiredis/": ["routing/redis_codec"],
-    "openssl/": ["net/tls*", "net/ticket", "net/stream*"],
+    "openssl/": ["net/tls*", "net/ticket", "net/stream*", "base/hash"],
     "toml++/": ["core/toml"],
-    "ares.h": ["net/resolver"],
+    "ares.h": ["net/resolver*"],
     "ev.h": ["net/*", "routing/*", "session/*", "daemon/*"],
-    # Workers share the ticket keys, which are exchanged, and the OCSP responses of the store.
-    "pthread.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
-                  "net/ticket", "net/tls"],
-    # Process-wide tables count without a lock.
+    # Workers share the ticket keys, which are exchanged, and the OCSP responses of the store; the
+    # inbox is where threads meet; what Redis said is shared by the shards of the directory;
+    # ports in use are counted for all workers.
+    "pthread.h": ["daemon/mailbox", "daemon/worker", "daemon/keeper", "core/log", "core/metrics",
+                  "core/config", "net/ticket", "net/tls", "net/inbox", "net/source_pool",
+                  "routing/route_text", "routing/member", "routing/pool", "routing/canary",
+                  "routing/directory"],
+    # Process-wide tables count without a lock. Members of the pool are shared by all workers. All
+    # workers enter and leave the directory, each shard of it under a lock.
     "stdatomic.h": ["daemon/mailbox", "daemon/worker", "core/log", "core/metrics", "core/config",
-                    "session/limit"],
+                    "session/limit", "routing/route_text", "routing/member", "routing/pool",
+                    "routing/directory"],
+    # The process waits once for the keeper.
+    "semaphore.h": ["daemon/keeper"],
     "threads.h": [],
     "jansson.h": ["daemon/control"],
     "microhttpd.h": ["daemon/http"],
@@ -39,6 +47,12 @@ PURE_CALLS = ("printf fprintf vprintf vfprintf fopen fputs puts fwrite fread ffl
 # invariant() is how a bug of ours ends the program; it says which.
 PURE_EXCEPTIONS = {("proxy/base/error.c", "fprintf"), ("proxy/base/error.c", "fflush")}
 
+# The clock of the wall jumps: what has to wait, or grows old, goes by timeouts_now_ms. Here it is
+# shown to people, or compared with dates that others wrote.
+WALL_CLOCK = re.compile(r"(?<![\w>.])(time|ev_time|ev_now|gettimeofday)\s*\(|\bCLOCK_REALTIME\b")
+WALL_CLOCK_ROOMS = {"proxy/core/log.c", "proxy/net/tls_staple.c", "proxy/routing/directory_node.c",
+                    "proxy/routing/directory_drain.c"}
+
 NOWHERE = ("gets strcpy strcat sprintf vsprintf strtok atoi atol atoll alloca system popen rand "
            "srand tmpnam mktemp ctime asctime localtime gmtime strerror_l gethostbyname "
            "getaddrinfo setjmp longjmp").split()
@@ -53,18 +67,26 @@ def room_and_name(path):
     return room, name
 
 
-def public_modules():
-    modules = {}
+def find_modules():
+    """Of each room those with a contract in include/; and all that have a header of their own."""
+    modules = {"private": set()}
     for path in source.files("include"):
         if path.count("/") == 2:
             room, name = room_and_name(path)
             modules.setdefault(room, set()).add(os.path.splitext(name)[0])
+    for path in source.files("proxy"):
+        if path.count("/") == 2 and path.endswith("_internal.h"):
+            modules["private"].add(room_and_name(path)[0] + "/"
+                                   + room_and_name(path)[1].removesuffix("_internal.h"))
     return modules
 
 
 def module_of(room, stem, modules):
-    """preauth_internal.h and preauth_line.c are parts of preauth, if that has a contract."""
+    """preauth_internal.h and preauth_line.c are parts of preauth, if that has a contract. What has
+    an internal header of its own name is a module of its own: anybody in the room may use it."""
     stem = stem.replace("_internal", "")
+    if f"{room}/{stem}" in modules["private"]:
+        return stem
     parts = stem.split("_")
     for length in range(len(parts), 0, -1):
         begin = "_".join(parts[:length])
@@ -154,6 +176,8 @@ def check_calls(faults, path, text):
 def check_manners(faults, path, text):
     """goto goes to done, macros stay expressions; one function changes a session's phase."""
     for number, line in enumerate(text.split("\n"), 1):
+        if WALL_CLOCK.search(line) and path not in WALL_CLOCK_ROOMS:
+            faults.add(path, number, "the clock of the wall jumps: timeouts_now_ms()")
         goto = re.search(r"\bgoto\s+(\w+)", line)
         if goto and goto.group(1) != "done":
             faults.add(path, number, f"goto {goto.group(1)}: the one label is done")
@@ -175,7 +199,7 @@ def check_phase(faults):
 
 
 def main():
-    faults, edges, modules = source.Faults(), {}, public_modules()
+    faults, edges, modules = source.Faults(), {}, find_modules()
     for path in source.files("proxy", "include"):
         if path.count("/") != 2 or path.split("/")[1] not in FLOORS:
             faults.add(path, 1, "stands on no floor")

@@ -29,6 +29,9 @@ CASES = [
     ("floors", "proxy/imap/a.c", "int f(void)\n{\n\treturn time(NULL);\n}\n", "time() is not"),
     ("floors", "proxy/imap/a.c", 'char *f = "time(NULL)"; /* time() */\n', None),
     ("floors", "proxy/imap/a.c", "int x = s->time();\n", None),
+    ("floors", "proxy/session/a.c", "int f(void)\n{\n\treturn time(NULL);\n}\n",
+     "clock of the wall"),
+    ("floors", "proxy/routing/directory_node.c", "int f(void)\n{\n\treturn time(NULL);\n}\n", None),
     ("floors", "proxy/session/a.c", "void f(void)\n{\n\tstrcpy(a, b);\n}\n", "strcpy() is not"),
     ("floors", "proxy/net/a.c", "#define CHECK(x) \\\n\tif (x) return\n", "macro that jumps"),
     ("floors", "proxy/net/a.c", "void f(void)\n{\n\tgoto again;\n}\n", "the one label is done"),
@@ -50,6 +53,10 @@ CASES = [
 ]
 CYCLE = {"include/net/a.h": '#include "net/b.h"\n', "proxy/net/b.c": '#include "net/a.h"\n',
          "include/net/b.h": "\n"}
+# b uses a part of a's room whose name begins with a's, but which is nobody's.
+PRIVATE = {"include/net/a.h": '#include "net/b.h"\n', "include/net/b.h": "\n",
+           "proxy/net/b.c": '#include "a_cache_internal.h"\n',
+           "proxy/net/a_cache_internal.h": "\n"}
 
 
 def run(checker, tree):
@@ -67,6 +74,7 @@ def main():
     faults = source.Faults()
     cases = [(checker, {path: text}, said) for checker, path, text, said in CASES]
     cases.append(("floors", CYCLE, "include each other"))
+    cases.append(("floors", PRIVATE, None))
     for checker, tree, said in cases:
         status, output = run(checker, tree)
         right = (status == 0 and not output) if said is None else (status == 1 and said in output)

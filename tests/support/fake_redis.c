@@ -17,6 +17,10 @@
 
 #include <cmocka.h>
 
+#include <openssl/ssl.h>
+
+#include "support/tls_peer.h"
+
 /* The number behind `type` at `*at`, which moves behind its CRLF; -1 when it is not all there. */
 static long take_number(const char *text, size_t length, size_t *at, char type)
 {
@@ -67,25 +71,54 @@ static void handle_input(struct fake_redis *fake)
 			return;
 		}
 		buffer_consume(&fake->input, taken);
+		if (strcmp(joined, "PING") == 0 && !fake->hears_pings) {
+			fake_redis_send(fake, "+PONG\r\n");
+			continue;
+		}
 		fake->commands++;
 		fake->on_command(fake, joined);
 	}
 }
 
+static bool take_plain(struct fake_redis *fake)
+{
+	char bytes[16384];
+	ssize_t count = recv(fake->client.fd, bytes, sizeof(bytes), 0);
+
+	if (count > 0) {
+		assert_true(buffer_append(&fake->input, bytes, (size_t)count));
+	}
+	return count > 0;
+}
+
+static bool take_tls(struct fake_redis *fake)
+{
+	struct test_peer *peer = fake->peer;
+
+	tls_peer_pump(peer);
+	buffer_append(&fake->input, buffer_bytes(&peer->received), peer->received.length);
+	buffer_done(&peer->received);
+	return !peer->fin && !peer->reset;
+}
+
 static void on_client(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
 	struct fake_redis *fake = container_of(watcher, struct fake_redis, client);
-	char bytes[16384];
-	ssize_t count = recv(watcher->fd, bytes, sizeof(bytes), 0);
 
 	(void)loop;
 	(void)events;
-	if (count <= 0) {
+	if (fake->peer != NULL ? !take_tls(fake) : !take_plain(fake)) {
 		fake_redis_hang_up(fake);
-		return;
+	} else if (!fake->deaf) {
+		handle_input(fake);
 	}
-	assert_true(buffer_append(&fake->input, bytes, (size_t)count));
-	handle_input(fake);
+}
+
+static void begin_tls(struct fake_redis *fake, int fd)
+{
+	fake->peer = calloc(1, sizeof(*fake->peer));
+	assert_non_null(fake->peer);
+	tls_peer_open(fake->peer, fd, &(struct tls_peer_settings){.server = fake->tls});
 }
 
 static void on_listener(struct ev_loop *loop, struct ev_io *watcher, int events)
@@ -97,6 +130,9 @@ static void on_listener(struct ev_loop *loop, struct ev_io *watcher, int events)
 	assert_true(fd >= 0);
 	fake_redis_hang_up(fake);
 	fake->accepted++;
+	if (fake->tls != NULL) {
+		begin_tls(fake, fd);
+	}
 	ev_io_init(&fake->client, on_client, fd, EV_READ);
 	ev_io_start(loop, &fake->client);
 }
@@ -146,6 +182,11 @@ void fake_redis_send_bytes(struct fake_redis *fake, const void *bytes, size_t le
 {
 	const char *rest = bytes;
 
+	if (fake->peer != NULL) {
+		tls_peer_write(fake->peer, bytes, length, 0);
+		tls_peer_pump(fake->peer);
+		return;
+	}
 	while (length > 0) {
 		ssize_t sent = send(fake->client.fd, rest, length, MSG_NOSIGNAL);
 
@@ -168,9 +209,21 @@ void fake_redis_hang_up(struct fake_redis *fake)
 		return;
 	}
 	ev_io_stop(fake->loop, &fake->client);
-	close(fake->client.fd);
+	if (fake->peer != NULL) {
+		tls_peer_close(fake->peer);
+		free(fake->peer);
+		fake->peer = NULL;
+	} else {
+		close(fake->client.fd);
+	}
 	fake->client.fd = -1;
 	buffer_done(&fake->input);
+}
+
+void fake_redis_forget_tls(struct fake_redis *fake)
+{
+	SSL_CTX_free(fake->tls);
+	fake->tls = NULL;
 }
 
 void fake_redis_close(struct fake_redis *fake)

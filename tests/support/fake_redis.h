@@ -16,6 +16,8 @@
 #define FAKE_REDIS_WORDS_MAX 8
 
 struct fake_redis;
+struct ssl_ctx_st;
+struct test_peer;
 
 /* Called with every whole command: its words, joined by single spaces. */
 typedef void fake_redis_command_t(struct fake_redis *fake, const char *command);
@@ -27,11 +29,15 @@ struct fake_redis {
 	struct ev_io client; /* fd is -1 when there is none */
 	struct buffer input;
 	fake_redis_command_t *on_command;
-	void *context;     /* the test's */
-	uint16_t port;     /* 0: a Unix socket */
-	char path[108];    /* of the Unix socket */
-	unsigned accepted; /* connections so far */
-	unsigned commands; /* so far, over all connections */
+	bool hears_pings;       /* PING too; otherwise it is answered at once, and not counted */
+	bool deaf;              /* what comes is kept in `input` and not looked at */
+	void *context;          /* the test's */
+	uint16_t port;          /* 0: a Unix socket */
+	char path[108];         /* of the Unix socket */
+	struct ssl_ctx_st *tls; /* of further connections, its own; NULL: none */
+	struct test_peer *peer; /* of the connection that there is */
+	unsigned accepted;      /* connections so far */
+	unsigned commands;      /* so far, over all connections */
 };
 
 /* fake_redis_open listens on 127.0.0.1 (`port` 0: any), or on a Unix socket when `path` is not
@@ -42,6 +48,9 @@ void fake_redis_open(struct fake_redis *fake, struct ev_loop *loop, uint16_t por
 /* fake_redis_send sends raw bytes to the connection that there is. */
 void fake_redis_send(struct fake_redis *fake, const char *text);
 void fake_redis_send_bytes(struct fake_redis *fake, const void *bytes, size_t length);
+
+/* fake_redis_forget_tls: further connections have none. */
+void fake_redis_forget_tls(struct fake_redis *fake);
 
 /* fake_redis_hang_up closes the connection; fake_redis_close the listener too. */
 void fake_redis_hang_up(struct fake_redis *fake);

@@ -38,6 +38,9 @@ static void say_tagged(struct scripted_line *line, const char *tag, const char *
 {
 	char reply[200];
 
+	if (text == NULL) {
+		return;
+	}
 	snprintf(reply, sizeof(reply), "%.16s %.150s\r\n", tag, text);
 	say(line, reply);
 }
@@ -70,6 +73,16 @@ static void start_tls(struct scripted_line *line)
 	buffer_done(&line->input);
 }
 
+static void answer_starttls(struct scripted_line *line, const char *tag)
+{
+	const char *text = line->backend->starttls;
+
+	say_tagged(line, tag, text);
+	if (text != NULL && strncmp(text, "OK", 2) == 0 && strchr(text, '\n') == NULL) {
+		start_tls(line);
+	}
+}
+
 static void answer(struct scripted_line *line, const char *tag, const char *command)
 {
 	struct scripted_backend *scripted = line->backend;
@@ -77,11 +90,9 @@ static void answer(struct scripted_line *line, const char *tag, const char *comm
 	if (strcmp(command, "CAPABILITY") == 0) {
 		answer_capability(line, tag);
 	} else if (strcmp(command, "STARTTLS") == 0) {
-		say_tagged(line, tag, scripted->starttls);
-		if (strncmp(scripted->starttls, "OK", 2) == 0 &&
-		    strchr(scripted->starttls, '\n') == NULL) {
-			start_tls(line);
-		}
+		answer_starttls(line, tag);
+	} else if (strncmp(command, "LOGIN ", 6) == 0) {
+		say_tagged(line, tag, scripted->login);
 	} else if (strcmp(command, "LOGOUT") == 0) {
 		scripted->logouts++;
 		say(line, "* BYE\r\n");
@@ -260,10 +271,14 @@ int probe_world_begin(void **state)
 	fake_dns_open(&world->dns, world->loop);
 	world->resolver = resolver_new(world->loop, world->dns.address, &error);
 	assert_non_null(world->resolver);
-	world->house = (struct probe_house){&world->shared, &world->timeouts, world->resolver,
-					    &world->metrics};
+	world->house = (struct probe_house){
+		.shared = &world->shared,
+		.timeouts = &world->timeouts,
+		.resolver = world->resolver,
+		.metrics = &world->metrics,
+	};
 	world->scripted.world = world;
-	world->scripted.greeting = PROBE_GREETING;
+	world->scripted.greeting = SCRIPTED_GREETING;
 	fd = bind_loopback(&world->scripted.port);
 	assert_int_equal(listen(fd, 64), 0);
 	ev_io_init(&world->scripted.listener, on_connection, fd, EV_READ);

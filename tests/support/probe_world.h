@@ -45,6 +45,7 @@ struct scripted_backend {
 	const char *capabilities; /* all that answers CAPABILITY, but for the tag of the OK */
 	const char *secured;      /* the same behind STARTTLS; NULL: as before */
 	const char *starttls;     /* behind the tag, "OK begin" */
+	const char *login;        /* behind the tag of LOGIN, "OK in" */
 	bool implicit;            /* TLS from the first byte */
 	bool expects_header;      /* of the PROXY protocol */
 	bool drops;               /* closes at once */
@@ -69,11 +70,11 @@ struct probe_world {
 };
 
 /* A cmocka setup and its teardown; the state is the struct probe_world. The backend greets with
- * PROBE_GREETING. */
+ * SCRIPTED_GREETING. */
 int probe_world_begin(void **state);
 int probe_world_end(void **state);
 
-#define PROBE_GREETING "* OK [CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN] hello\r\n"
+#define SCRIPTED_GREETING "* OK [CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN] hello\r\n"
 
 /* probe_world_serve_tls gives the backend a certificate. */
 void probe_world_serve_tls(struct probe_world *world, const char *chain, const char *key);

@@ -37,8 +37,8 @@ void redis_world_set_address(struct redis_world *world, const char *text)
 {
 	struct error error = {0};
 
-	endpoint_done(&world->config.address);
-	assert_true(endpoint_parse(&world->config.address, text, 6379, &error));
+	endpoint_done(&world->address);
+	assert_true(endpoint_parse(&world->address, text, 6379, &error));
 }
 
 void redis_world_set_user(struct redis_world *world, const char *user, const char *password)
@@ -63,40 +63,61 @@ int redis_world_begin(void **state)
 	world->resolver = resolver_new(world->loop, world->dns.address, &error);
 	assert_non_null(world->resolver);
 	redis_world_set_user(world, "", "");
+	world->config.sentinel_user = "";
+	world->config.sentinel_password = "";
+	world->config.server_name = "";
 	world->config.timeout_ms = PATIENT_MS;
 	redis_world_open(world, 0, NULL);
 	snprintf(address, sizeof(address), "127.0.0.1:%u", world->fake.port);
 	redis_world_set_address(world, address);
-	*state = world;
-	return 0;
-}
-
-void redis_world_start(struct redis_world *world)
-{
-	struct redis_settings settings = {
+	world->settings = (struct redis_settings){
 		.config = &world->config,
+		.address = &world->address,
 		.shared = &world->shared,
 		.timeouts = &world->timeouts,
 		.resolver = world->resolver,
 		.metrics = &world->metrics,
 	};
+	*state = world;
+	return 0;
+}
 
-	world->redis = redis_new(&settings);
-	assert_non_null(world->redis);
+static void on_ready(struct redis_server *server, void *owner)
+{
+	struct redis_world *world = owner;
+
+	assert_true(redis_server_is_ready(server));
+	world->readies++;
+}
+
+static void on_lost(struct redis_server *server, void *owner, const char *why)
+{
+	struct redis_world *world = owner;
+
+	assert_false(redis_server_is_ready(server));
+	world->losses++;
+	snprintf(world->lost, sizeof(world->lost), "%s", why);
+}
+
+void redis_world_start(struct redis_world *world)
+{
+	world->events = (struct redis_server_events){on_ready, on_lost};
+	world->server = redis_server_new(&world->settings, &world->events, world);
+	assert_non_null(world->server);
 }
 
 int redis_world_end(void **state)
 {
 	struct redis_world *world = *state;
 
-	redis_free(world->redis);
+	redis_server_free(world->server);
 	fake_redis_close(&world->fake);
 	resolver_free(world->resolver);
 	fake_dns_close(&world->dns);
 	timeouts_done(&world->timeouts);
 	stream_loop_done(&world->shared);
 	ev_loop_destroy(world->loop);
-	endpoint_done(&world->config.address);
+	endpoint_done(&world->address);
 	free(world->config.user);
 	free(world->config.password);
 	buffer_done(&world->heard);
@@ -111,15 +132,21 @@ const char *redis_world_heard(struct redis_world *world)
 	return (const char *)buffer_bytes(&world->heard);
 }
 
-static void on_answer(struct redis_question *question, enum redis_result result, const char *text,
-		      size_t length)
+void redis_asked_answer(struct redis_question *question, const struct redis_reply *reply)
 {
 	struct redis_asked *asked = container_of(question, struct redis_asked, question);
+	struct redis_reply first = *reply;
 
 	assert_null(question->pending);
 	asked->answers++;
-	asked->result = result;
-	snprintf(asked->text, sizeof(asked->text), "%.*s", (int)length, text);
+	asked->kind = reply->kind;
+	asked->count = reply->count;
+	asked->number = reply->number;
+	if (reply->kind == REDIS_REPLY_ARRAY && reply->count > 0) {
+		redis_reply_element(reply, 0, &first);
+	}
+	snprintf(asked->text, sizeof(asked->text), "%.*s", (int)first.length,
+		 first.text != NULL ? first.text : "");
 	if (asked->then_cancel != NULL) {
 		redis_cancel(&asked->then_cancel->question);
 	}
@@ -135,8 +162,8 @@ void redis_asked_ask(struct redis_world *world, struct redis_asked *asked, const
 	const size_t lengths[] = {3, strlen(key)};
 
 	asked->world = world;
-	redis_ask(world->redis, &asked->question, &(struct redis_command){2, words, lengths},
-		  on_answer);
+	redis_server_ask(world->server, &asked->question,
+			 &(struct redis_command){2, words, lengths}, redis_asked_answer);
 }
 
 void redis_asked_await(struct redis_world *world, struct redis_asked *asked, unsigned answers)

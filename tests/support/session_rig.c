@@ -29,9 +29,9 @@
 #include "net/tls.h"
 #include "net/tls_client.h"
 #include "routing/backend.h"
+#include "routing/pool.h"
 #include "routing/route.h"
 
-#define PATIENCE_MS       30000
 #define PAUSE_NANOSECONDS 100000
 #define SETTLE_TURNS      100
 
@@ -151,33 +151,52 @@ static void add_tls(struct buffer *text, const struct session_rig *rig)
 		      rig->folder, rig->folder);
 }
 
-static void add_backends(struct buffer *text, const struct session_rig *rig,
-			 const struct rig_options *options)
+static void add_mail(struct buffer *text, const struct session_rig *rig,
+		     const struct rig_options *options)
 {
-	static const char *const words[] = {"implicit", "starttls"};
-
 	if (options->backend_address != NULL) {
 		add_backend(text, "mail1", options->backend_address, options);
 	} else {
 		add_local_backend(text, "mail1", port_of(rig->backend), options);
 	}
 	buffer_append_text(text, or_nothing(options->mail1));
-	add_local_backend(text, "stuck", port_of(rig->stuck), options);
-	add_local_backend(text, "nowhere", free_port(), options);
-	add_local_backend(text, "loop", RIG_LISTENER_PORT, options);
-	add_backend(text, "unixloop", "unix:/run/gatepost-rig", options);
-	add_backend(text, "nounix", "unix:/run/gatepost-no-such-socket", options);
-	add_backend(text, "silent", "silent.example:143", options);
+	add_local_backend(text, "mail2", port_of(rig->second), options);
+	add_local_backend(text, "mail3", port_of(rig->third), options);
+}
+
+/* They have users by name only. */
+static void add_others(struct buffer *text, const struct session_rig *rig,
+		       const struct rig_options *usual)
+{
+	static const char *const words[] = {"implicit", "starttls"};
+	struct rig_options options = *usual;
+	struct buffer lines = {0};
+
+	buffer_printf(&lines, "%s\nweight = 0%c", or_nothing(usual->backend), '\0');
+	options.backend = (const char *)buffer_bytes(&lines);
+	add_local_backend(text, "stuck", port_of(rig->stuck), &options);
+	add_local_backend(text, "nowhere", free_port(), &options);
+	add_local_backend(text, "loop", RIG_LISTENER_PORT, &options);
+	add_backend(text, "unixloop", "unix:/run/gatepost-rig", &options);
+	add_backend(text, "nounix", "unix:/run/gatepost-no-such-socket", &options);
+	add_backend(text, "silent", "silent.example:143", &options);
 	for (size_t i = 0; i < array_length(words); i++) {
-		if (options->secure_address != NULL) {
-			add_backend(text, words[i], options->secure_address, options);
+		if (options.secure_address != NULL) {
+			add_backend(text, words[i], options.secure_address, &options);
 		} else {
-			add_local_backend(text, words[i], port_of(rig->secure), options);
+			add_local_backend(text, words[i], port_of(rig->secure), &options);
 		}
 		buffer_printf(text, "tls = \"%s\"\nca = \"%s/ca.pem\"\n", words[i], rig->folder);
-		buffer_append_text(text, or_nothing(options->secure));
+		buffer_append_text(text, or_nothing(options.secure));
 	}
+	buffer_done(&lines);
 }
+
+static const char users[] = "[routing.users]\nalice = \"mail1\"\ncarol = \"mail1\"\n"
+			    "\"alice@example.org\" = \"mail1\"\n"
+			    "dora = \"implicit\"\nerin = \"starttls\"\n"
+			    "stuck = \"stuck\"\nnowhere = \"nowhere\"\nloop = \"loop\"\n"
+			    "unixloop = \"unixloop\"\nnounix = \"nounix\"\nsilent = \"silent\"\n";
 
 static struct config *make_config(struct session_rig *rig, const struct rig_options *options)
 {
@@ -186,17 +205,17 @@ static struct config *make_config(struct session_rig *rig, const struct rig_opti
 
 	add_listeners(&text);
 	add_tls(&text, rig);
-	buffer_printf(&text, "[redis]\nurl = \"redis://127.0.0.1:%u\"\n%s\n", port_of(rig->redis),
-		      options->redis != NULL ? options->redis : "timeout = \"60s\"");
-	buffer_printf(&text, "[routing]\nsource = \"%s\"\n",
-		      options->no_redis ? "static" : "redis");
-	buffer_printf(&text, "[routing.users]\nalice = \"mail1\"\ncarol = \"mail1\"\n"
-			     "\"alice@example.org\" = \"mail1\"\n"
-			     "dora = \"implicit\"\nerin = \"starttls\"\n"
-			     "stuck = \"stuck\"\nnowhere = \"nowhere\"\nloop = \"loop\"\n"
-			     "unixloop = \"unixloop\"\nnounix = \"nounix\"\nsilent = \"silent\"\n");
-	buffer_printf(&text, "[limits]\n%s\n", or_nothing(options->limits));
-	add_backends(&text, rig, options);
+	buffer_printf(&text, "[routing]\nsource = \"%s\"\n%s\n",
+		      options->directory != NULL ? "redis" : "static",
+		      or_nothing(options->routing));
+	if (!options->asks_all) {
+		buffer_append_text(&text, users);
+	}
+	buffer_printf(&text, "[limits]\n%s\n[moves]\n%s\n[health]\n%s\n",
+		      or_nothing(options->limits), or_nothing(options->moves),
+		      or_nothing(options->health));
+	add_mail(&text, rig, options);
+	add_others(&text, rig, options);
 	buffer_append_byte(&text, '\0');
 	config = config_load_text((const char *)buffer_bytes(&text), "rig", stderr);
 	buffer_done(&text);
@@ -306,7 +325,24 @@ static void open_set(struct session_rig *rig)
 	session_set_init(&rig->set, &house);
 }
 
-static void open_router(struct session_rig *rig)
+/* struct teaching finds the backend as a login would. */
+struct teaching {
+	struct route_place place;
+	struct backend *backend;
+};
+
+static struct teaching teaching;
+
+static void on_answered(struct route_place *place, const struct route_answer *answer)
+{
+	if (place == &teaching.place) {
+		teaching.backend = answer->backend;
+	} else {
+		session_route_events.answered(place, answer);
+	}
+}
+
+static void open_router(struct session_rig *rig, const struct rig_options *options)
 {
 	struct router_settings settings = {
 		.config = rig->config,
@@ -314,11 +350,17 @@ static void open_router(struct session_rig *rig)
 		.timeouts = &rig->timeouts,
 		.resolver = rig->resolver,
 		.metrics = &rig->metrics,
+		.pool = rig->pool,
+		.directory = options->directory,
 		.tls_clients = rig->tls_clients,
 		.url_tls_client = rig->tls_client,
+		.events = &rig->route_events,
+		.owner = &rig->set,
 	};
 	struct error error = {0};
 
+	rig->route_events = session_route_events;
+	rig->route_events.answered = on_answered;
 	rig->router = router_new(&settings, &error);
 	assert_non_null(rig->router);
 }
@@ -334,8 +376,9 @@ void session_rig_open(struct session_rig *rig, const struct rig_options *options
 	*rig = (struct session_rig){.descriptors = count_descriptors()};
 	rig->front = listen_on("127.0.0.1", 128);
 	rig->backend = listen_on("127.0.0.1", 128);
+	rig->second = listen_on("127.0.0.1", 128);
+	rig->third = listen_on("127.0.0.1", 128);
 	rig->secure = listen_on("127.0.0.1", 128);
-	rig->redis = listen_on("127.0.0.1", 128);
 	open_stuck(rig);
 	make_certificates(rig);
 	rig->config = make_config(rig, options);
@@ -347,7 +390,9 @@ void session_rig_open(struct session_rig *rig, const struct rig_options *options
 	rig->resolver = resolver_new(rig->loop, options->dns, &error);
 	assert_non_null(rig->resolver);
 	open_tls(rig);
-	open_router(rig);
+	rig->pool = pool_new(rig->config, &error);
+	assert_non_null(rig->pool);
+	open_router(rig, options);
 	open_set(rig);
 }
 
@@ -358,6 +403,7 @@ void session_rig_close(struct session_rig *rig)
 	session_set_done(&rig->set);
 	assert_int_equal(atomic_load(&rig->limit.taken), 0);
 	router_free(rig->router);
+	pool_free(rig->pool);
 	resolver_free(rig->resolver);
 	stream_loop_done(&rig->shared);
 	timeouts_done(&rig->timeouts);
@@ -365,8 +411,9 @@ void session_rig_close(struct session_rig *rig)
 	config_unref(rig->config);
 	close_tls(rig);
 	close(rig->backend);
+	close(rig->second);
+	close(rig->third);
 	close(rig->secure);
-	close(rig->redis);
 	close(rig->stuck);
 	close(rig->front);
 	for (size_t i = 0; i < array_length(rig->fillers); i++) {
@@ -375,27 +422,17 @@ void session_rig_close(struct session_rig *rig)
 	assert_int_equal(count_descriptors(), rig->descriptors);
 }
 
-/* struct teaching finds the backend as a login would. */
-struct teaching {
-	struct route_query query;
-	struct backend *backend;
-};
-
-static void on_route(struct route_query *query, const struct route_answer *answer)
-{
-	container_of(query, struct teaching, query)->backend = answer->backend;
-}
-
 void rig_teach(struct session_rig *rig, const char *list)
 {
 	struct capability_offer offer = {0};
-	struct teaching teaching = {0};
 
 	capability_offer_learn(&offer, list, strlen(list));
-	route_ask(rig->router, &teaching.query, "alice", on_route);
+	route_ask(rig->router, &teaching.place, "alice");
 	assert_non_null(teaching.backend);
 	route_learn(rig->router, teaching.backend, &offer);
+	route_leave(&teaching.place, true);
 	backend_unref(teaching.backend);
+	teaching.backend = NULL;
 }
 
 /* --- Time ----------------------------------------------------------------------------------- */
@@ -422,10 +459,10 @@ void rig_settle(struct session_rig *rig)
 
 void rig_wait(struct session_rig *rig, rig_condition_t *done, const void *context)
 {
-	uint64_t given_up_ms = timeouts_now_ms() + PATIENCE_MS;
+	time_t given_up = time(NULL) + RIG_PATIENCE_SECONDS;
 
 	while (!done(rig, context)) {
-		assert_true(timeouts_now_ms() < given_up_ms);
+		assert_true(time(NULL) < given_up);
 		rig_turn(rig);
 		pause_briefly();
 	}

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A floor of sessions for tests: one loop, a session set with a real router, and plain sockets that
- * play clients, a backend and a silent Redis in the test's own thread. The test writes the script;
+ * play clients and backends in the test's own thread. The test writes the script;
  * waiting for anything turns the loop, and fails the test only when the program is broken.
  *
  * Users: alice, alice@example.org and carol live on mail1, the scripted backend; dora on one that
  * has TLS from the first byte, and erin on one with STARTTLS, both at rig->secure; stuck on a
  * backend that never takes a connection; nowhere on one that refuses them; loop on the proxy
- * itself; silent on one whose name no DNS server tells. All others are asked of the Redis in
- * rig->redis, or unknown with `no_redis`. Backends are not probed.
+ * itself; silent on one whose name no DNS server tells. All others are asked of the directory, or
+ * unknown where there is none. Whom hash or assign place has mail1, mail2 or mail3. Backends are
+ * not probed.
  */
 #ifndef GATEPOST_TESTS_SESSION_RIG_H
 #define GATEPOST_TESTS_SESSION_RIG_H
@@ -20,11 +21,13 @@
 #include "core/metrics.h"
 #include "net/stream.h"
 #include "net/timeouts.h"
+#include "routing/route.h"
 #include "session/limit.h"
 #include "session/session.h"
 #include "support/certified.h"
 #include "support/session_rig_peers.h"
 
+struct pool;
 struct tls_client;
 struct tls_client_trust;
 struct tls_store;
@@ -44,32 +47,41 @@ struct tls_store;
 /* struct rig_options: NULL and false are the usual. Texts are lines of TOML. */
 struct rig_options {
 	const char *limits;
-	const char *redis;
+	const char *moves;
+	const char *health;
+	const char *routing;
 	const char *backend;         /* for all backends */
 	const char *mail1;           /* for mail1 only */
 	const char *backend_address; /* of mail1, in place of the scripted backend */
 	const char *secure;          /* for dora's and erin's only */
 	const char *secure_address;  /* of dora's and erin's, in place of rig->secure */
 	const char *dns;             /* "address:port" */
-	bool no_redis;               /* source = "static" */
+	struct directory *directory; /* see support/fake_directory.h; NULL: source = "static" */
+	bool asks_all;               /* of the users above, too */
 	unsigned max_sessions;       /* 0: plenty */
 };
 
 #define RIG_BACKENDS_MAX 16
+
+/* Nothing that a test waits for takes so long. */
+#define RIG_PATIENCE_SECONDS 30
 
 struct session_rig {
 	struct ev_loop *loop;
 	struct stream_loop shared;
 	struct timeouts timeouts;
 	struct resolver *resolver;
+	struct pool *pool;
+	struct route_events route_events;
 	struct router *router;
 	struct metrics metrics;
 	struct limit limit;
 	struct config *config;
 	struct session_set set;
-	int backend; /* listening sockets of the test */
+	int backend; /* listening sockets of the test: mail1's, mail2's, mail3's */
+	int second;
+	int third;
 	int secure;
-	int redis;
 	int stuck;
 	int fillers[4];       /* they fill the backlog of `stuck` */
 	int front;            /* where clients connect, before session_accept */

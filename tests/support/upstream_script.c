@@ -28,6 +28,7 @@ struct run {
 	size_t turn;
 	size_t said;      /* octets of this turn */
 	bool asks_client; /* a challenge is not answered */
+	bool presented;   /* some of the credentials */
 	bool cut;         /* outputs are compared at the end only */
 	char challenge[UPSTREAM_LINE_MAX];
 };
@@ -100,6 +101,13 @@ static void begin_turn(struct run *run)
 	}
 }
 
+/* The first part of the command, at least. */
+static bool says_login(const struct upstream_turn *turn)
+{
+	return turn->sent != NULL && (strstr(turn->sent, " LOGIN ") != NULL ||
+				      strstr(turn->sent, " AUTHENTICATE ") != NULL);
+}
+
 static void end_turn(struct run *run)
 {
 	const struct upstream_turn *turn = &run->script->turns[run->turn];
@@ -109,6 +117,10 @@ static void end_turn(struct run *run)
 	if (turn->challenge != NULL) {
 		assert_true(asks);
 		assert_string_equal(run->challenge, turn->challenge);
+	}
+	run->presented |= says_login(turn);
+	if (!is_over(run)) {
+		assert_int_equal(upstream_has_presented(run->upstream), run->presented);
 	}
 	if (!run->cut) {
 		check_text(name, turn->say, &run->output, turn->sent);
@@ -264,6 +276,26 @@ static void check_offer(const struct run *run)
 	assert_int_equal(offer->mechanisms, script->mechanisms);
 }
 
+static void check_referral(const struct run *run)
+{
+	const char *referral = upstream_referral(run->upstream);
+	const char *wanted = run->script->referral;
+
+	assert_string_equal(or (referral, "none"), or (wanted, "none"));
+}
+
+static void check_login(const struct run *run)
+{
+	const char *name = run->script->name;
+
+	if (upstream_is_unsuited(run->upstream) != run->script->unsuited) {
+		fail_msg("%s: unsuited is %d", name, !run->script->unsuited);
+	}
+	if (upstream_has_presented(run->upstream) != run->presented) {
+		fail_msg("%s: presented is %d", name, !run->presented);
+	}
+}
+
 static void check_result(const struct run *run)
 {
 	const struct upstream_script *script = run->script;
@@ -286,6 +318,8 @@ static void check_result(const struct run *run)
 	}
 	check_text(script->name, "client", &result, client);
 	check_offer(run);
+	check_referral(run);
+	check_login(run);
 	if (strstr(upstream_reason(run->upstream), or (script->reason, "")) == NULL) {
 		fail_msg("%s: reason: %s", script->name, upstream_reason(run->upstream));
 	}

@@ -40,7 +40,9 @@ struct upstream_turn {
  * [CODE] TEXT`, of which only the beginning is compared where that is SCRIPT_UNAVAILABLE or
  * SCRIPT_SERVERBUG: their words may be improved. `left` is the input that must remain. `reason`,
  * where set, must be in upstream_reason. `atoms`, where set, and `mechanisms` must be
- * upstream_offer's at the end; SCRIPT_NOT_KNOWN where there is none. */
+ * upstream_offer's at the end; SCRIPT_NOT_KNOWN where there is none. `referral` must be
+ * upstream_referral, which most scripts have not, and `unsuited` upstream_is_unsuited. Behind each
+ * turn upstream_has_presented must be true from that on in which a login command is sent. */
 struct upstream_script {
 	const char *name;
 	unsigned flags;
@@ -57,6 +59,8 @@ struct upstream_script {
 	const char *reason;
 	const char *atoms;
 	unsigned mechanisms;
+	const char *referral;
+	bool unsuited;
 };
 
 #define SCRIPT_NOT_KNOWN "?"

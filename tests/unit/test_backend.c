@@ -15,6 +15,7 @@
 #include "core/config.h"
 #include "imap/sasl.h"
 #include "routing/backend.h"
+#include "routing/member.h"
 
 /* Never looked into, only handed on. */
 static char client_place;
@@ -95,8 +96,56 @@ static void test_configured(void **state)
 	assert_int_equal(backend->connect_timeout_ms, 11);
 	assert_int_equal(backend->login_timeout_ms, 22);
 	assert_false(backend->offer.known);
+	assert_null(backend->member);
 	backend_unref(backend);
 	endpoint_done(&same);
+}
+
+/* Where it is and what it is called is the member's; how it is spoken to, the configuration's. */
+static void test_of_member(void **state)
+{
+	static const char *const server_names[] = {"", "imap.example"};
+	struct endpoint address = endpoint("mail-0.svc.cluster.local:10143");
+	struct config_health health = {0};
+	struct config_moves moves = {0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(server_names) / sizeof(server_names[0]); i++) {
+		struct config_backend config = plain_config("10.0.0.1");
+		char server_name[20];
+		struct backend *backend;
+		struct member *member;
+
+		snprintf(server_name, sizeof(server_name), "%s", server_names[i]);
+		config.server_name = server_name;
+		config.tls = CONFIG_TLS_IMPLICIT;
+		config.send_id = true;
+		config.login_timeout_ms = 22;
+		member = member_new(&(struct member_settings){
+			.name = "mail-0.svc.cluster.local",
+			.address = &address,
+			.backend = &config,
+			.health = &health,
+			.moves = &moves,
+		});
+		assert_non_null(member);
+		backend = backend_new_of(&config, member, TLS_CLIENT);
+		assert_non_null(backend);
+		assert_ptr_equal(backend->member, member);
+		member_unref(member); /* the backend has a reference of its own */
+		assert_string_equal(backend->name, "mail-0.svc.cluster.local");
+		assert_true(endpoint_equal(&backend->address, &address));
+		assert_true(endpoint_equal(&backend->member->address, &address));
+		assert_string_equal(backend->server_name,
+				    i == 0 ? "mail-0.svc.cluster.local" : "imap.example");
+		assert_int_equal(backend->tls, CONFIG_TLS_IMPLICIT);
+		assert_ptr_equal(backend->tls_client, TLS_CLIENT);
+		assert_true(backend->send_id);
+		assert_int_equal(backend->login_timeout_ms, 22);
+		backend_unref(backend);
+		endpoint_done(&config.address);
+	}
+	endpoint_done(&address);
 }
 
 static void test_flags_off(void **state)
@@ -295,11 +344,11 @@ static void test_learn_renamed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_configured),    cmocka_unit_test(test_flags_off),
-		cmocka_unit_test(test_server_name),   cmocka_unit_test(test_ad_hoc),
-		cmocka_unit_test(test_longest_name),  cmocka_unit_test(test_references),
-		cmocka_unit_test(test_learn),         cmocka_unit_test(test_learn_nothing),
-		cmocka_unit_test(test_learn_renamed),
+		cmocka_unit_test(test_configured),    cmocka_unit_test(test_of_member),
+		cmocka_unit_test(test_flags_off),     cmocka_unit_test(test_server_name),
+		cmocka_unit_test(test_ad_hoc),        cmocka_unit_test(test_longest_name),
+		cmocka_unit_test(test_references),    cmocka_unit_test(test_learn),
+		cmocka_unit_test(test_learn_nothing), cmocka_unit_test(test_learn_renamed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

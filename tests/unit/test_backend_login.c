@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "support/fake_directory.h"
 #include "support/log_capture.h"
 #include "support/session_rig.h"
 
@@ -26,7 +27,7 @@
 #define REFUSED     "NO [AUTHENTICATIONFAILED] Authentication failed.\r\n"
 #define SERVERBUG   "NO [SERVERBUG] "
 
-static const struct rig_options patient = {.limits = PATIENT, .no_redis = true};
+static const struct rig_options patient = {.limits = PATIENT};
 
 static void begin(struct session_rig *rig, const struct rig_options *options)
 {
@@ -433,7 +434,6 @@ static void test_cancelling_counts_and_waits(void **state)
 {
 	static const struct rig_options options = {
 		.limits = "login_timeout = \"10m\"\nfailure_delay = \"60s\"\nlogin_failures = 2\n",
-		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -473,7 +473,6 @@ static void test_abuse_while_challenged(void **state)
 {
 	static const struct rig_options options = {
 		.limits = PATIENT "bad_commands = 1\n",
-		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -499,7 +498,6 @@ static void test_backend_does_not_wait_for_the_client(void **state)
 	static const struct rig_options options = {
 		.limits = PATIENT,
 		.backend = "login_timeout = \"40ms\"\n",
-		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -520,8 +518,7 @@ static void test_backend_does_not_wait_for_the_client(void **state)
 
 static void test_login_timeout_while_challenged(void **state)
 {
-	static const struct rig_options options = {.limits = "login_timeout = \"150ms\"\n",
-						   .no_redis = true};
+	static const struct rig_options options = {.limits = "login_timeout = \"150ms\"\n"};
 	struct session_rig rig;
 	struct rig_peer client;
 	struct rig_peer backend;
@@ -595,30 +592,20 @@ static void test_backend_without_the_mechanism(void **state)
 	end(&rig);
 }
 
-/* Answers the one question that the directory gets. */
-static void answer_directory(struct session_rig *rig, const char *route)
-{
-	struct rig_peer redis;
-	char reply[128];
-
-	rig_accept(rig, rig->redis, &redis);
-	rig_expect(rig, &redis, "gatepost:route:bob\r\n");
-	snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(route), route);
-	rig_say(rig, &redis, reply);
-	rig_forget(&redis);
-}
-
 static void test_name_of_the_route(void **state)
 {
-	static const struct rig_options options = {.limits = PATIENT};
+	static const struct rig_options options = {
+		.limits = PATIENT,
+		.directory = &fake_directory,
+	};
 	struct session_rig rig;
 	struct rig_peer client;
 	struct rig_peer backend;
 
 	(void)state;
 	begin(&rig, &options);
+	fake_knows("bob", "mail1?user=robert");
 	say_login(&rig, &client, "a LOGIN bob secret\r\n");
-	answer_directory(&rig, "mail1?user=robert");
 	greet(&rig, &backend, "G1 AUTHENTICATE PLAIN AHJvYmVydABzZWNyZXQ=\r\n");
 	finish_login(&rig, &client, &backend, "a");
 	leave(&rig, &client, &backend);
@@ -629,14 +616,17 @@ static void test_name_of_the_route(void **state)
 /* What the client signs cannot be renamed. */
 static void test_exchange_under_another_name(void **state)
 {
-	static const struct rig_options options = {.limits = PATIENT};
+	static const struct rig_options options = {
+		.limits = PATIENT,
+		.directory = &fake_directory,
+	};
 	struct session_rig rig;
 	struct rig_peer client;
 
 	(void)state;
 	begin(&rig, &options);
+	fake_knows("bob", "mail1?user=robert");
 	say_login(&rig, &client, "a AUTHENTICATE SCRAM-SHA-256 biwsbj1ib2Iscj14WVo=\r\n");
-	answer_directory(&rig, "mail1?user=robert");
 	expect_serverbug(&rig, &client, "but the client signs its own");
 	rig_settle(&rig);
 	assert_int_equal(accept(rig.backend, NULL, NULL), -1);
@@ -659,7 +649,6 @@ static void test_certified_client(void **state)
 	static const struct rig_options options = {
 		.limits = PATIENT,
 		.backend = MASTER,
-		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "support/fake_directory.h"
 #include "support/log_capture.h"
 #include "support/session_rig.h"
 
@@ -187,7 +188,7 @@ static void other_address_works(const uint8_t dead[4])
 	static const uint8_t alive[4] = {127, 0, 0, 1};
 	struct rig_options options = {
 		.backend_address = "two.example:14397",
-		.backend = "connect_timeout = \"100ms\"\n",
+		.backend = "connect_timeout = \"10m\"\n",
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -277,15 +278,19 @@ static void test_silent_dns(void **state)
 
 /* --- Silence and strange endings of the dialogue ---------------------------------------------- */
 
-static void test_silent_directory(void **state)
+static void test_directory_that_fails(void **state)
 {
-	static const struct rig_options options = {.redis = "timeout = \"40ms\"\n"};
+	static const struct rig_options options = {.directory = &fake_directory};
 	struct session_rig rig;
 	struct rig_peer client;
 
 	(void)state;
 	begin(&rig, &options, &client, "a LOGIN bob x\r\n");
+	rig_wait_phase(&rig, SESSION_ROUTING, 1);
+	fake_fail("bob", "no answer in time");
 	expect_failure(&rig, &client, UNAVAILABLE);
+	assert_int_equal(count_logged("login failed"), 1);
+	assert_int_equal(count_logged("no answer in time"), 1);
 	end(&rig, &client);
 }
 
@@ -548,7 +553,7 @@ int main(void)
 		cmocka_unit_test(test_one_address_is_silent),
 		cmocka_unit_test(test_client_leaves_while_a_name_is_asked),
 		cmocka_unit_test(test_silent_dns),
-		cmocka_unit_test(test_silent_directory),
+		cmocka_unit_test(test_directory_that_fails),
 		cmocka_unit_test(test_silence_after_connecting),
 		cmocka_unit_test(test_chatter_is_no_answer),
 		cmocka_unit_test(test_reason_of_a_backend_that_says_bye),

@@ -21,6 +21,7 @@
 #include "base/base.h"
 #include "net/proxy_header.h"
 #include "support/fake_dns.h"
+#include "support/fake_directory.h"
 #include "support/log_capture.h"
 #include "support/session_rig.h"
 #include "support/tls_peer.h"
@@ -31,7 +32,7 @@
 
 #define UNAVAILABLE "a NO [UNAVAILABLE] The mail server cannot be reached, try again later.\r\n"
 
-static const struct rig_options patient = {.limits = PATIENT, .no_redis = true};
+static const struct rig_options patient = {.limits = PATIENT};
 
 /* dora's backend has TLS from the first byte, erin's by STARTTLS. */
 static const char *const users[] = {"dora", "erin"};
@@ -371,7 +372,6 @@ static void second_address_works(bool is_silent)
 		.secure = is_silent ? "server_name = \"imap.test\"\nconnect_timeout = \"100ms\"\n"
 				    : "server_name = \"imap.test\"\n",
 		.secure_address = "two.example:14398",
-		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -426,7 +426,6 @@ static void test_silence_in_place_of_tls(void **state)
 	static const struct rig_options options = {
 		.limits = PATIENT,
 		.backend = "connect_timeout = \"60ms\"\n",
-		.no_redis = true,
 	};
 	static const char *const whys[] = {"cannot connect: no answer in time", "no TLS in time"};
 	struct session_rig rig;
@@ -447,8 +446,7 @@ static void test_silence_in_place_of_tls(void **state)
 
 static void test_login_timeout_in_place_of_tls(void **state)
 {
-	static const struct rig_options options = {.limits = "login_timeout = \"150ms\"\n",
-						   .no_redis = true};
+	static const struct rig_options options = {.limits = "login_timeout = \"150ms\"\n"};
 	struct session_rig rig;
 
 	(void)state;
@@ -496,7 +494,6 @@ static void test_proxy_header_comes_first(void **state)
 	static const struct rig_options options = {
 		.limits = PATIENT,
 		.backend = "send_proxy = true\n",
-		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -526,32 +523,29 @@ static void test_proxy_header_comes_first(void **state)
 
 static void test_backend_of_a_url(void **state)
 {
-	static const struct rig_options options = {.limits = PATIENT};
+	static const struct rig_options options = {
+		.limits = PATIENT,
+		.directory = &fake_directory,
+	};
 	struct sockaddr_in address;
 	socklen_t length = sizeof(address);
 	struct session_rig rig;
 	struct rig_peer client;
 	struct rig_peer backend;
-	struct rig_peer redis;
 	char route[64];
-	char reply[128];
 
 	(void)state;
 	begin(&rig, &options);
-	say_login(&rig, &client, "bob");
-	rig_accept(&rig, rig.redis, &redis);
-	rig_expect(&rig, &redis, "gatepost:route:bob\r\n");
 	assert_int_equal(getsockname(rig.secure, (struct sockaddr *)&address, &length), 0);
 	snprintf(route, sizeof(route), "imaps://127.0.0.1:%u?user=robert", ntohs(address.sin_port));
-	snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(route), route);
-	rig_say(&rig, &redis, reply);
+	fake_knows("bob", route);
+	say_login(&rig, &client, "bob");
 	rig_accept(&rig, rig.secure, &backend);
 	rig_serve(&rig, &backend, NULL);
 	rig_say(&rig, &backend, RIG_GREETING);
 	rig_expect_only(&rig, &backend, "G1 AUTHENTICATE PLAIN AHJvYmVydABzZWNyZXQ=\r\n");
 	rig_say(&rig, &backend, "G1 OK [CAPABILITY IMAP4rev1] in\r\n");
 	rig_expect_only(&rig, &client, "a OK ");
-	rig_forget(&redis);
 	leave(&rig, &client, &backend);
 	end(&rig);
 }

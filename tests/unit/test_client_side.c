@@ -16,6 +16,7 @@
 
 #include "base/base.h"
 #include "support/log_capture.h"
+#include "support/fake_directory.h"
 #include "support/session_rig.h"
 
 #include "../../proxy/session/session_internal.h"
@@ -24,12 +25,10 @@
 
 static const struct rig_options no_delay = {
 	.limits = "failure_delay = \"0s\"\nlogin_failures = 1000\n",
-	.no_redis = true,
 };
 
 static const struct rig_options no_commands_limit = {
 	.limits = "failure_delay = \"0s\"\ncommands = 1000000\n",
-	.no_redis = true,
 };
 
 static void connect_greeted(struct session_rig *rig, struct rig_peer *client)
@@ -312,7 +311,6 @@ static void test_unknown_user_waits_like_a_wrong_password(void **state)
 {
 	static const struct rig_options options = {
 		.limits = "failure_delay = \"60s\"\n",
-		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -345,7 +343,6 @@ static void test_delayed_refusal_is_given_and_not_before(void **state)
 {
 	static const struct rig_options options = {
 		.limits = "failure_delay = \"40ms\"\n",
-		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -367,7 +364,6 @@ static void test_login_failures_end_in_bye(void **state)
 {
 	static const struct rig_options options = {
 		.limits = "failure_delay = \"0s\"\nlogin_failures = 2\n",
-		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -394,7 +390,6 @@ static void test_login_timeout(void **state)
 {
 	static const struct rig_options options = {
 		.limits = "login_timeout = \"150ms\"\n",
-		.no_redis = true,
 	};
 	struct session_rig rig;
 	struct rig_peer client;
@@ -403,7 +398,7 @@ static void test_login_timeout(void **state)
 	(void)state;
 	session_rig_open(&rig, &options);
 	connect_greeted(&rig, &client);
-	while (rig_count(&rig, SESSION_GREETED) + rig_count(&rig, SESSION_REFUSING) == 1) {
+	while (rig_count(&rig, SESSION_CLOSING) == 0) {
 		rig_say(&rig, &client, "a NOOP\r\nb LOGIN nounix x\r\n");
 		rig_hear(&client);
 		assert_true(timeouts_now_ms() < accepted_ms + 30000);
@@ -429,6 +424,7 @@ static void test_login_timeout_in_the_middle_of_a_login(void **state)
 	static const struct rig_options options = {
 		.limits = "login_timeout = \"150ms\"\n",
 		.backend = "connect_timeout = \"10m\"\nlogin_timeout = \"10m\"\n",
+		.directory = &fake_directory,
 	};
 
 	(void)state;

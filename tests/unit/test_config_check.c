@@ -48,9 +48,9 @@ static void test_fault_keys(void **state)
 		 "f:4:2: unknown section \"proces\"; the nearest known one is \"process\"\n"},
 		{LISTENER "[[backends]]\n",
 		 "f:4:3: unknown section \"backends\"; the nearest known one is \"backend\"\n"},
-		{LISTENER "[health]\n",
-		 "f:4:2: unknown section \"health\"; known are process, log, listener, tls, redis, "
-		 "routing, backend, limits\n"},
+		{LISTENER "[admin]\n",
+		 "f:4:2: unknown section \"admin\"; known are process, log, listener, tls, redis, "
+		 "routing, backend, health, moves, limits\n"},
 		{"level = \"debug\"\n" LISTENER,
 		 "f:1:1: unknown key \"level\"; it belongs in [log]\n"},
 		{LISTENER "send_id = true\n",
@@ -62,7 +62,7 @@ static void test_fault_keys(void **state)
 		 "f:5:1: unknown key \"workers?\" in [process]; the nearest known one is "
 		 "\"workers\"\n"},
 		{LISTENER "[process]\n\"\\u001B[31m\\n\" = 1\n",
-		 "f:5:1: unknown key \"?[31m?\" in [process]; known are workers, user, "
+		 "f:5:1: unknown key \"?[31m?\" in [process]; known are node, workers, user, "
 		 "drain_timeout, max_sessions\n"},
 	};
 
@@ -171,11 +171,13 @@ static void test_fault_lookup(void **state)
 {
 	static const struct fault_row rows[] = {
 		{LISTENER "[routing]\nlookup = \"SET x:{user} 1\"\n",
-		 "f:5:10: \"lookup\" begins with \"SET\", but must be a command that only reads: "
-		 "GET, HGET, GETRANGE or LINDEX\n"},
+		 "f:5:10: \"lookup\" begins with \"SET\", but must be a command that only reads "
+		 "one string of one key: GET, HGET, GETRANGE, SUBSTR or LINDEX\n"},
 		{LISTENER "[routing]\nlookup = \"GETDEL {user}\"\n",
 		 "f:5:10: \"lookup\" begins with \"GETDEL\", but must be a command that only "
-		 "reads: GET, HGET, GETRANGE or LINDEX\n"},
+		 "reads one string of one key: GET, HGET, GETRANGE, SUBSTR or LINDEX\n"},
+		{LISTENER "[routing]\nlookup = \"SUBSTR {user} 0\"\n",
+		 "f:5:10: \"lookup\" has 3 words, but \"SUBSTR\" takes 4, itself included\n"},
 		{LISTENER "[routing]\nlookup = \"GET route\"\n",
 		 "f:5:10: \"lookup\" is the same for everybody: write {user}, {local} or "
 		 "{domain} where the user belongs\n"},
@@ -257,8 +259,10 @@ static void test_fault_users(void **state)
 static void test_fault_redis(void **state)
 {
 	static const struct fault_row rows[] = {
-		{LISTENER "[redis]\nurl = \"sentinel://h1,h2/master\"\n",
-		 "f:5:7: \"url\" has a scheme that is not supported; redis:// and unix:// are\n"},
+		{LISTENER "[redis]\nurl = \"valkey://h\"\n",
+		 "f:5:7: \"url\" has a scheme that is not supported; redis://, unix://, "
+		 "sentinel:// and cluster:// are, and with TLS rediss://, sentinels:// and "
+		 "clusters://\n"},
 		{LISTENER "[redis]\nurl = \"redis://h:x\"\n",
 		 "f:5:7: \"url\" has no good address: redis://HOST, redis://HOST:PORT or "
 		 "redis://[IPv6]:PORT\n"},
@@ -330,7 +334,7 @@ static void test_fault_order(void **state)
 		 "[routing.users]\nb = \"nobody\"\n[log]\nlevel = 1\nformat = 2\n"
 		 "[[backend]]\nname = \"m\"\naddress = \"h:1\"\nwho = 1\n",
 		 "f:1:2: unknown section \"zoo\"; known are process, log, listener, tls, redis, "
-		 "routing, backend, limits\n"
+		 "routing, backend, health, moves, limits\n"
 		 "f:5:1: unknown key \"x\" in [[listener]]; known are address, tls, "
 		 "allow_plaintext, proxy_protocol, trusted, mechanisms, capabilities\n"
 		 "f:6:1: unknown key \"a\" in [[listener]]; known are address, tls, "
@@ -339,8 +343,9 @@ static void test_fault_order(void **state)
 		 "f:10:9: \"level\" must be \"error\", \"warn\", \"info\" or \"debug\", not a "
 		 "whole number\n"
 		 "f:11:10: \"format\" must be \"logfmt\" or \"json\", not a whole number\n"
-		 "f:15:1: unknown key \"who\" in [[backend]]; known are name, address, tls, "
-		 "verify, ca, server_name, client_chain, client_key, send_proxy, send_id, "
+		 "f:15:1: unknown key \"who\" in [[backend]]; known are name, address, weight, "
+		 "sources, connect_rate, connect_queue, slow_start, tls, verify, ca, server_name, "
+		 "client_chain, client_key, send_proxy, send_id, "
 		 "ask_capability, probe, login, user, master_user, master_password, "
 		 "connect_timeout, "
 		 "login_timeout\n"},

@@ -32,6 +32,8 @@ static const struct {
 #define HEADER_REDIS         "[redis]"
 #define HEADER_ROUTING       "[routing]"
 #define HEADER_BACKEND       "[[backend]]"
+#define HEADER_HEALTH        "[health]"
+#define HEADER_MOVES         "[moves]"
 #define HEADER_LIMITS        "[limits]"
 #define WRITTEN_NUMBER       BARE
 #define WRITTEN_BOOLEAN      BARE
@@ -47,13 +49,18 @@ static const struct {
 #define WRITTEN_TEMPLATE     QUOTED
 #define WRITTEN_CAPABILITIES QUOTED
 #define WRITTEN_SECRET       QUOTED
+#define WRITTEN_PASSWORD     QUOTED
 #define WRITTEN_LISTEN       QUOTED
 #define WRITTEN_CONNECT      QUOTED
 #define WRITTEN_REDIS_URL    QUOTED
 #define WRITTEN_LOOKUP       QUOTED
+#define WRITTEN_UNKNOWN      QUOTED
+#define WRITTEN_CANARY       QUOTED
 #define WRITTEN_NETWORKS     LISTED
 #define WRITTEN_MECHANISMS   LISTED
 #define WRITTEN_NAMES_LIST   LISTED
+#define WRITTEN_HOSTS        LISTED
+#define WRITTEN_ADDRESSES    LISTED
 #define OPTION(section, word, type, field, need, preset, low, high, takes, reload, sentence)       \
 	{HEADER_##section, #word, preset, WRITTEN_##type},
 #include "core/options.def"

@@ -202,6 +202,12 @@ static void test_list_bounds(void **state)
 	} rows[] = {
 		{LISTENER "trusted = [", "10.0.0.", 64,
 		 "f:4:11: \"trusted\" has 65 networks, but must have from 0 to 64\n"},
+		{LISTENER BACKEND "sources = [", "10.0.0.1", 64,
+		 "f:7:11: \"sources\" has 65 addresses, but must have from 0 to 64\n"},
+		{LISTENER "[routing]\nurl_hosts = [", "h", 256,
+		 "f:5:13: \"url_hosts\" has 257 hosts, but must have from 0 to 256\n"},
+		{LISTENER "[routing]\nreferrals = [", "h", 256,
+		 "f:5:13: \"referrals\" has 257 hosts, but must have from 0 to 256\n"},
 		{LISTENER CERTIFICATE "names = [", "imap", 256,
 		 "f:7:9: \"names\" has 257 host names, but must have from 0 to 256\n"},
 	};

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reaching endpoints: which addresses are tried, in which order, and what is told when none is
- * left. The kernel refuses connections to 127.0.0.0/8 where nobody listens.
+ * Reaching endpoints: which addresses are tried, in which order, who wins, and what is told when
+ * none is left. What else ends a dial is in test_dial_ends.c.
  */
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,312 +10,352 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <ev.h>
 
-#include "net/dial.h"
-#include "net/stream.h"
-#include "support/fake_dns.h"
+#include "../../proxy/net/dial_internal.h"
+#include "support/dial_world.h"
 #include "support/turns.h"
 
-/* struct world is an owner of a dial, with what it needs. `said` is one letter per event: T trying,
- * R the stream is ready, F it failed, N none is left. */
-struct world {
-	struct ev_loop *loop;
-	struct stream_loop shared;
-	struct fake_dns dns;
-	struct resolver *resolver;
-	struct dial dial;
-	struct stream stream;
-	struct endpoint endpoint;
-	char said[64];
-	unsigned events;
-	struct error why;
-	char reached[ADDR_TEXT_MAX];
-	bool begins_anew; /* once, where none is left */
-	int listening;    /* at 127.0.0.1 */
-	uint16_t port;
-};
-
-static struct world *world_of(struct stream *stream)
-{
-	return container_of(stream, struct world, stream);
-}
-
-static void say(struct world *world, char letter)
-{
-	assert_true(world->events + 1 < sizeof(world->said));
-	world->said[world->events++] = letter;
-}
-
-static void on_ready(struct stream *stream)
-{
-	struct addr peer;
-
-	stream_peer(stream, &peer);
-	addr_format_ip(&peer, world_of(stream)->reached);
-	say(world_of(stream), 'R');
-}
-
-static void on_failed(struct stream *stream, const struct error *why)
-{
-	say(world_of(stream), 'F');
-	dial_next(&world_of(stream)->dial, why);
-}
-
-static void on_nothing(struct stream *stream)
-{
-	(void)stream;
-}
-
-static const struct stream_events stream_events = {
-	.ready = on_ready,
-	.readable = on_nothing,
-	.drained = on_nothing,
-	.failed = on_failed,
-};
-
-static void on_trying(struct dial *dial)
-{
-	say(container_of(dial, struct world, dial), 'T');
-}
-
-static void begin(struct world *world, const char *endpoint);
-
-static void on_unreachable(struct dial *dial, const struct error *why)
-{
-	struct world *world = container_of(dial, struct world, dial);
-
-	say(world, 'N');
-	world->why = *why;
-	if (world->begins_anew) {
-		world->begins_anew = false;
-		begin(world, "127.0.0.1");
-	}
-}
-
-static const struct dial_events dial_events = {
-	.trying = on_trying,
-	.failed = on_unreachable,
-};
-
-/* At the port of the listening socket, but for paths. */
-static void begin(struct world *world, const char *endpoint)
-{
-	struct dial_settings settings = {
-		.shared = &world->shared,
-		.resolver = world->resolver,
-		.stream = &world->stream,
-		.stream_events = &stream_events,
-		.events = &dial_events,
-	};
-	struct error error = {0};
-
-	endpoint_done(&world->endpoint);
-	assert_true(endpoint_parse(&world->endpoint, endpoint, world->port, &error));
-	dial_begin(&world->dial, &settings, &world->endpoint);
-}
-
-static void wait_for(struct world *world, const char *said)
-{
-	turns_until_count(world->loop, &world->events, (unsigned)strlen(said));
-	assert_string_equal(world->said, said);
-}
-
-static void listen_at_loopback(struct world *world)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t length = sizeof(address);
-
-	world->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(world->listening, (struct sockaddr *)&address, length), 0);
-	assert_int_equal(listen(world->listening, 8), 0);
-	assert_int_equal(getsockname(world->listening, (struct sockaddr *)&address, &length), 0);
-	world->port = ntohs(address.sin_port);
-}
-
-static int world_begin(void **state)
-{
-	struct world *world = calloc(1, sizeof(*world));
-	struct error error = {0};
-
-	assert_non_null(world);
-	world->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
-	assert_true(stream_loop_init(&world->shared, world->loop, 300));
-	fake_dns_open(&world->dns, world->loop);
-	world->resolver = resolver_new(world->loop, world->dns.address, &error);
-	assert_non_null(world->resolver);
-	listen_at_loopback(world);
-	*state = world;
-	return 0;
-}
-
-static int world_end(void **state)
-{
-	struct world *world = *state;
-
-	dial_cancel(&world->dial);
-	stream_close(&world->stream);
-	endpoint_done(&world->endpoint);
-	close(world->listening);
-	resolver_free(world->resolver);
-	fake_dns_close(&world->dns);
-	stream_loop_done(&world->shared);
-	ev_loop_destroy(world->loop);
-	free(world);
-	return 0;
-}
-
-static void set_name(struct world *world, struct fake_name *name)
-{
-	world->dns.names = name;
-	world->dns.name_count = 1;
-}
-
-/* --- The tests ------------------------------------------------------------------------------ */
+/* --- One address ---------------------------------------------------------------------------- */
 
 static void test_address(void **state)
 {
-	struct world *world = *state;
+	struct dial_world *world = *state;
 
-	begin(world, "127.0.0.1");
-	wait_for(world, "TR");
+	dial_world_dial(world, "127.0.0.1");
+	dial_world_wait(world, "R");
 	assert_string_equal(world->reached, "127.0.0.1");
 }
 
 static void test_refused(void **state)
 {
-	struct world *world = *state;
+	struct dial_world *world = *state;
 
-	begin(world, "127.0.0.9");
-	wait_for(world, "TFN");
+	dial_world_dial(world, "127.0.0.9");
+	dial_world_wait(world, "N");
 	assert_string_equal(world->why.text, "cannot connect: Connection refused");
+	assert_int_equal(world->stream.phase, STREAM_CLOSED);
 }
 
 static void test_path(void **state)
 {
-	struct world *world = *state;
+	struct dial_world *world = *state;
+	char folder[] = "/tmp/test_dial.XXXXXX";
+	char endpoint[128];
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	begin(world, "unix:/nowhere/at/all");
-	wait_for(world, "TN");
+	dial_world_dial(world, "unix:/nowhere/at/all");
+	dial_world_wait(world, "N");
 	assert_string_equal(world->why.text, "cannot connect: No such file or directory");
+	assert_non_null(mkdtemp(folder));
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", folder);
+	snprintf(endpoint, sizeof(endpoint), "unix:%s", address.sun_path);
+	world->other.listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(world->other.listening, (struct sockaddr *)&address, sizeof(address)),
+			 0);
+	assert_int_equal(listen(world->other.listening, 8), 0);
+	dial_world_dial(world, endpoint);
+	dial_world_wait(world, "NR");
+	dial_again(&world->dial);
+	dial_world_wait(world, "NRR");
+	unlink(address.sun_path);
+	rmdir(folder);
+}
+
+/* --- Several -------------------------------------------------------------------------------- */
+
+static void test_alternating(void **state)
+{
+	static const struct {
+		const char *given, *tried;
+	} cases[] = {
+		{"a b c", "a b c"},
+		{"1 2 3", "1 2 3"},
+		{"1 a", "a 1"},
+		{"1 2 3 a b c", "a 1 b 2 c 3"},
+		{"a b c 1 2 3", "a 1 b 2 c 3"},
+		{"1 a 2 3 4 b", "a 1 b 2 3 4"},
+		{"a b c 1", "a 1 b c"},
+		{"1", "1"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_length(cases); i++) {
+		struct addr given[8] = {0};
+		struct addr tried[8] = {0};
+		size_t count = (strlen(cases[i].given) + 1) / 2;
+
+		for (size_t k = 0; k < count; k++) {
+			char letter = cases[i].given[2 * k];
+
+			assert_true(addr_parse(&given[k], letter >= 'a' ? "::1" : "127.0.0.1",
+					       (uint16_t)letter));
+		}
+		dial_alternate(tried, given, count);
+		for (size_t k = 0; k < count; k++) {
+			assert_int_equal(addr_port(&tried[k]), cases[i].tried[2 * k]);
+		}
+	}
 }
 
 /* Refused, refused, reached: and the rest is for later. */
 static void test_in_turn(void **state)
 {
-	struct world *world = *state;
+	struct dial_world *world = *state;
 	struct fake_name name = {
 		.name = "many.test", .v4 = {"127.0.0.8", "127.0.0.9", "127.0.0.1"}, .ttl = 60};
 
-	set_name(world, &name);
-	begin(world, "many.test");
-	wait_for(world, "TTFTFTR");
+	dial_world_set_name(world, &name);
+	dial_world_dial(world, "many.test");
+	dial_world_wait(world, "R");
 	assert_string_equal(world->reached, "127.0.0.1");
+}
+
+static void test_all_refused(void **state)
+{
+	struct dial_world *world = *state;
+	struct fake_name name = {
+		.name = "many.test", .v4 = {"127.0.0.8", "127.0.0.9"}, .v6 = {"::1"}, .ttl = 60};
+
+	dial_world_set_name(world, &name);
+	dial_world_dial(world, "many.test");
+	dial_world_wait(world, "N");
+	assert_string_equal(world->why.text, "cannot connect: Connection refused");
+}
+
+static void test_ipv6_first(void **state)
+{
+	struct dial_world *world = *state;
+	struct fake_name name = {
+		.name = "both.test", .v4 = {"127.0.0.1"}, .v6 = {"::1"}, .ttl = 60};
+
+	dial_host_listen(world, &world->other, "::1", 8);
+	dial_world_set_name(world, &name);
+	dial_world_dial(world, "both.test");
+	dial_world_wait(world, "R");
+	assert_string_equal(world->reached, "::1");
+}
+
+/* One that nothing is heard of keeps the next from being tried for a moment only. */
+static void test_one_hangs(void **state)
+{
+	static const char *const hangs[] = {"127.0.0.8", "::1"};
+	struct dial_world *world = *state;
+
+	for (size_t i = 0; i < array_length(hangs); i++) {
+		struct fake_name name = {.name = i == 0 ? "four.test" : "six.test",
+					 .v4 = {i == 0 ? hangs[i] : "127.0.0.1", "127.0.0.1"},
+					 .v6 = {i == 0 ? NULL : hangs[i]},
+					 .ttl = 60};
+		unsigned descriptors;
+
+		dial_host_block(world, &world->other, hangs[i]);
+		dial_world_set_name(world, &name);
+		descriptors = dial_world_descriptors();
+		dial_world_dial(world, name.name);
+		dial_world_wait(world, i == 0 ? "R" : "RR");
+		assert_string_equal(world->reached, "127.0.0.1");
+		stream_close(&world->stream);
+		dial_host_close(&world->other);
+		assert_true(dial_world_descriptors() <= descriptors);
+	}
+}
+
+/* All run at once in the end, and the first of them is the only one that gets through. */
+static void test_first_wins_late(void **state)
+{
+	struct dial_world *world = *state;
+	struct fake_name name = {.name = "slow.test", .v4 = {"127.0.0.8", "127.0.0.9"}, .ttl = 60};
+	struct dial_host third = {.listening = -1};
+
+	dial_host_block(world, &world->other, "127.0.0.8");
+	dial_host_block(world, &third, "127.0.0.9");
+	dial_world_set_name(world, &name);
+	dial_world_dial(world, "slow.test");
+	turns_for(world->loop, 2 * DIAL_STAGGER_MS);
+	assert_int_equal(world->events, 0);
+	assert_int_equal(listen(world->other.listening, 16), 0);
+	dial_world_wait(world, "R");
+	assert_string_equal(world->reached, "127.0.0.8");
+	dial_host_close(&third);
+}
+
+/* One hangs, and many refuse: they are done with long before each has waited for its turn. */
+static void test_refusals_do_not_wait(void **state)
+{
+	enum { REFUSING = 13 };
+	struct dial_world *world = *state;
+	struct fake_name name = {.name = "many.test", .v4 = {"127.0.0.8"}, .ttl = 60};
+	char texts[REFUSING][16];
+
+	for (unsigned i = 0; i < REFUSING; i++) {
+		snprintf(texts[i], sizeof(texts[i]), "127.0.1.%u", i);
+		name.v4[1 + i] = texts[i];
+	}
+	name.v4[1 + REFUSING] = "127.0.0.1";
+	dial_host_block(world, &world->other, "127.0.0.8");
+	dial_world_set_name(world, &name);
+	world->timeout_ms = REFUSING * DIAL_STAGGER_MS;
+	dial_world_dial(world, "many.test");
+	dial_world_wait(world, "R");
+}
+
+/* A family that this host has no network for is no news where another address refuses. */
+static void test_no_network(void **state)
+{
+	struct dial_world *world = *state;
+	struct fake_name names[] = {
+		{.name = "both.test", .v4 = {"127.0.0.9"}, .v6 = {"ff02::1"}, .ttl = 60},
+		{.name = "late.test", .v4 = {"127.0.0.9", "255.255.255.255"}, .ttl = 60},
+		{.name = "good.test", .v4 = {"127.0.0.1"}, .v6 = {"ff02::1"}, .ttl = 60},
+	};
+
+	world->dns.names = names;
+	world->dns.name_count = array_length(names);
+	dial_world_dial(world, "both.test");
+	dial_world_wait(world, "N");
+	assert_string_equal(world->why.text, "cannot connect: Connection refused");
+	dial_world_dial(world, "late.test");
+	dial_world_wait(world, "NN");
+	assert_string_equal(world->why.text, "cannot connect: Connection refused");
+	dial_world_dial(world, "good.test");
+	dial_world_wait(world, "NNR");
+	dial_world_dial(world, "[ff02::1]");
+	dial_world_wait(world, "NNRN");
+	assert_string_equal(world->why.text, "cannot connect: Network is unreachable");
 }
 
 static void test_unknown_name(void **state)
 {
-	struct world *world = *state;
+	struct dial_world *world = *state;
 
-	begin(world, "nobody.test");
-	wait_for(world, "TN");
+	dial_world_dial(world, "nobody.test");
+	dial_world_wait(world, "N");
 	assert_null(strstr(world->why.text, "connect"));
 	assert_true(world->why.text[0] != '\0');
-}
-
-/* What was reached was not what was wanted: the next, and then no other. */
-static void test_next_after_ready(void **state)
-{
-	struct world *world = *state;
-	struct fake_name name = {.name = "two.test", .v4 = {"127.0.0.1", "127.0.0.9"}, .ttl = 60};
-	struct error why = {0};
-
-	set_name(world, &name);
-	begin(world, "two.test");
-	wait_for(world, "TTR");
-	error_set(&why, "of no use");
-	dial_next(&world->dial, &why);
-	wait_for(world, "TTRTFN");
-	assert_string_equal(world->why.text, "cannot connect: Connection refused");
-}
-
-static void test_again(void **state)
-{
-	struct world *world = *state;
-	struct fake_name name = {.name = "two.test", .v4 = {"127.0.0.1", "127.0.0.9"}, .ttl = 60};
-
-	set_name(world, &name);
-	begin(world, "two.test");
-	wait_for(world, "TTR");
-	world->reached[0] = '\0';
-	dial_again(&world->dial);
-	wait_for(world, "TTRTR");
-	assert_string_equal(world->reached, "127.0.0.1");
-}
-
-/* The owner's time is over while the name is asked for: its answer comes to nobody. */
-static void test_next_while_resolving(void **state)
-{
-	struct world *world = *state;
-	struct fake_name name = {
-		.name = "silent.test", .v4 = {"127.0.0.1"}, .ttl = 60, .silent = true};
-	struct error why = {0};
-
-	set_name(world, &name);
-	begin(world, "silent.test");
-	turns_until_count(world->loop, &name.asked, 1);
-	error_set(&why, "no answer in time");
-	dial_next(&world->dial, &why);
-	assert_string_equal(world->said, "TN");
-	assert_string_equal(world->why.text, "cannot connect: no answer in time");
-}
-
-static void test_cancel_while_resolving(void **state)
-{
-	struct world *world = *state;
-	struct fake_name name = {.name = "late.test", .v4 = {"127.0.0.1"}, .ttl = 60};
-
-	set_name(world, &name);
-	begin(world, "late.test");
-	dial_cancel(&world->dial);
-	turns_until_count(world->loop, &name.asked, 1);
-	turns_for(world->loop, 20);
-	assert_string_equal(world->said, "T");
-}
-
-static void test_anew_from_within(void **state)
-{
-	struct world *world = *state;
-
-	world->begins_anew = true;
-	begin(world, "unix:/nowhere/at/all");
-	wait_for(world, "TNTR");
+	dial_world_dial(world, "nobody.test"); /* the resolver answers at once */
+	dial_world_wait(world, "NN");
+	assert_true(world->why.text[0] != '\0');
 }
 
 /* No more of a name's addresses are tried than there is room for. */
 static void test_most_addresses(void **state)
 {
-	struct world *world = *state;
-	struct fake_name name = {.name = "crowd.test", .ttl = 60};
-	char texts[RESOLVER_ADDRESSES_MAX + 1][16];
+	struct dial_world *world = *state;
+	struct fake_name names[] = {{.name = "crowd.test", .ttl = 60},
+				    {.name = "full.test", .ttl = 60}};
+	char texts[RESOLVER_ADDRESSES_MAX][16];
 
-	for (unsigned i = 0; i <= RESOLVER_ADDRESSES_MAX; i++) {
+	for (unsigned i = 0; i < RESOLVER_ADDRESSES_MAX; i++) {
 		snprintf(texts[i], sizeof(texts[i]), "127.0.1.%u", i);
-		name.v4[i] = texts[i];
+		names[0].v4[i] = texts[i];
+		names[1].v4[i] = texts[i];
 	}
-	set_name(world, &name);
-	begin(world, "crowd.test");
-	turns_until_count(world->loop, &world->events, 2 + 2 * RESOLVER_ADDRESSES_MAX);
-	assert_int_equal(world->dial.next, RESOLVER_ADDRESSES_MAX);
-	assert_int_equal(world->said[world->events - 1], 'N');
+	names[0].v4[RESOLVER_ADDRESSES_MAX] = "127.0.0.1";
+	names[1].v4[RESOLVER_ADDRESSES_MAX - 1] = "127.0.0.1";
+	world->dns.names = names;
+	world->dns.name_count = array_length(names);
+	dial_world_dial(world, "crowd.test");
+	dial_world_wait(world, "N");
+	dial_world_dial(world, "full.test");
+	dial_world_wait(world, "NR");
 }
 
-#define WORLD_TEST(function) cmocka_unit_test_setup_teardown(function, world_begin, world_end)
+/* --- After it was reached ------------------------------------------------------------------- */
+
+/* What was reached was not what was wanted: the next, and then no other. */
+static void test_next(void **state)
+{
+	struct dial_world *world = *state;
+	struct fake_name name = {.name = "two.test", .v4 = {"127.0.0.1", "127.0.0.9"}, .ttl = 60};
+	struct error why = {0};
+
+	dial_world_set_name(world, &name);
+	dial_world_dial(world, "two.test");
+	dial_world_wait(world, "R");
+	error_set(&why, "of no use");
+	dial_next(&world->dial, &why);
+	assert_int_equal(world->stream.phase, STREAM_CLOSED);
+	dial_world_wait(world, "RN");
+	assert_string_equal(world->why.text, "cannot connect: Connection refused");
+}
+
+static void test_next_is_none(void **state)
+{
+	struct dial_world *world = *state;
+	struct error why = {0};
+
+	dial_world_dial(world, "127.0.0.1");
+	dial_world_wait(world, "R");
+	error_set(&why, "of no use");
+	dial_next(&world->dial, &why);
+	assert_int_equal(world->events, 1);
+	dial_world_wait(world, "RN");
+	assert_string_equal(world->why.text, "cannot connect: of no use");
+}
+
+/* One that was given up for the winner has not failed. */
+static void test_next_was_slow(void **state)
+{
+	struct dial_world *world = *state;
+	struct fake_name name = {.name = "two.test", .v4 = {"127.0.0.8", "127.0.0.1"}, .ttl = 60};
+	struct error why = {0};
+
+	dial_host_block(world, &world->other, "127.0.0.8");
+	dial_world_set_name(world, &name);
+	dial_world_dial(world, "two.test");
+	dial_world_wait(world, "R");
+	assert_string_equal(world->reached, "127.0.0.1");
+	dial_host_close(&world->other);
+	dial_host_listen(world, &world->other, "127.0.0.8", 8);
+	error_set(&why, "of no use");
+	dial_next(&world->dial, &why);
+	dial_world_wait(world, "RR");
+	assert_string_equal(world->reached, "127.0.0.8");
+}
+
+static void test_again(void **state)
+{
+	struct dial_world *world = *state;
+	struct fake_name name = {
+		.name = "two.test", .v4 = {"127.0.0.9", "127.0.0.1", "127.0.0.8"}, .ttl = 60};
+
+	dial_host_listen(world, &world->other, "127.0.0.8", 8);
+	dial_world_set_name(world, &name);
+	dial_world_dial(world, "two.test");
+	dial_world_wait(world, "R");
+	world->reached[0] = '\0';
+	dial_again(&world->dial);
+	dial_world_wait(world, "RR");
+	assert_string_equal(world->reached, "127.0.0.1");
+	dial_host_close(&world->home);
+	dial_again(&world->dial);
+	dial_world_wait(world, "RRR");
+	assert_string_equal(world->reached, "127.0.0.8");
+}
+
+/* Before those that were given up for it, though they come first. */
+static void test_again_after_slow(void **state)
+{
+	struct dial_world *world = *state;
+	struct fake_name name = {.name = "two.test", .v4 = {"127.0.0.8", "127.0.0.1"}, .ttl = 60};
+
+	dial_host_block(world, &world->other, "127.0.0.8");
+	dial_world_set_name(world, &name);
+	dial_world_dial(world, "two.test");
+	dial_world_wait(world, "R");
+	dial_host_close(&world->other);
+	dial_host_listen(world, &world->other, "127.0.0.8", 8);
+	dial_again(&world->dial);
+	dial_world_wait(world, "RR");
+	assert_string_equal(world->reached, "127.0.0.1");
+}
+
+#define WORLD_TEST(function)                                                                       \
+	cmocka_unit_test_setup_teardown(function, dial_world_begin, dial_world_end)
 
 int main(void)
 {
@@ -324,14 +363,21 @@ int main(void)
 		WORLD_TEST(test_address),
 		WORLD_TEST(test_refused),
 		WORLD_TEST(test_path),
+		cmocka_unit_test(test_alternating),
 		WORLD_TEST(test_in_turn),
+		WORLD_TEST(test_all_refused),
+		WORLD_TEST(test_ipv6_first),
+		WORLD_TEST(test_one_hangs),
+		WORLD_TEST(test_first_wins_late),
+		WORLD_TEST(test_refusals_do_not_wait),
+		WORLD_TEST(test_no_network),
 		WORLD_TEST(test_unknown_name),
-		WORLD_TEST(test_next_after_ready),
-		WORLD_TEST(test_again),
-		WORLD_TEST(test_next_while_resolving),
-		WORLD_TEST(test_cancel_while_resolving),
-		WORLD_TEST(test_anew_from_within),
 		WORLD_TEST(test_most_addresses),
+		WORLD_TEST(test_next),
+		WORLD_TEST(test_next_is_none),
+		WORLD_TEST(test_next_was_slow),
+		WORLD_TEST(test_again),
+		WORLD_TEST(test_again_after_slow),
 	};
 
 	return cmocka_run_group_tests_name("dial", tests, NULL, NULL);

@@ -24,7 +24,7 @@
 
 #define PATIENT "login_timeout = \"10m\"\nhandshake_timeout = \"10m\"\nfailure_delay = \"0s\"\n"
 
-static const struct rig_options patient = {.limits = PATIENT, .no_redis = true};
+static const struct rig_options patient = {.limits = PATIENT};
 
 #define GREETING_WITH_ID "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] backend\r\n"
 
@@ -395,7 +395,6 @@ static void check_address(const struct addr *addr, const char *wanted)
 static const struct rig_options send_proxy = {
 	.limits = PATIENT,
 	.backend = "send_proxy = true\n",
-	.no_redis = true,
 };
 
 static void test_header_of_a_claimed_client_goes_on(void **state)

@@ -20,7 +20,6 @@
 
 static const struct rig_options patient = {
 	.limits = "login_timeout = \"10m\"\nhandshake_timeout = \"10m\"\n",
-	.no_redis = true,
 };
 
 #define GREETING_WITH_ID "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] backend\r\n"

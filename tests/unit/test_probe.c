@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "imap/capability.h"
+#include "imap/credentials.h"
 #include "imap/sasl.h"
 #include "net/tls_client.h"
 #include "support/probe_world.h"
@@ -25,6 +26,7 @@ static struct tls_client_trust *trust;
 
 struct asked {
 	struct probe probe;
+	enum probe_depth depth;
 	unsigned learnt;
 	unsigned overs;
 	bool failed;
@@ -62,7 +64,7 @@ static void ask(struct probe_world *world, struct asked *asked, struct backend *
 	if (asked->probe.events == NULL) {
 		probe_init(&asked->probe, &world->house, &events);
 	}
-	probe_begin(&asked->probe, backend);
+	probe_begin(&asked->probe, backend, asked->depth);
 	turns_until_count(world->loop, &asked->overs, overs);
 	assert_int_equal(asked->overs, overs);
 }
@@ -117,7 +119,7 @@ static int group_end(void **state)
 static void test_greeting_tells(void **state)
 {
 	struct probe_world *world = *state;
-	struct asked asked = {0};
+	struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 	ask_once(world, &asked, probe_world_backend(world, "m", "127.0.0.1", 0));
 	expect_learnt(&asked, SASL_BIT(SASL_PLAIN), "IDLE");
@@ -128,7 +130,7 @@ static void test_greeting_tells(void **state)
 static void test_asked_for(void **state)
 {
 	struct probe_world *world = *state;
-	struct asked asked = {0};
+	struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 	world->scripted.greeting = "* OK hello\r\n";
 	world->scripted.capabilities = "* CAPABILITY IMAP4rev1 MOVE AUTH=SCRAM-SHA-256\r\n";
@@ -141,7 +143,7 @@ static void test_proxy_header(void **state)
 {
 	struct probe_world *world = *state;
 	struct backend *backend = probe_world_backend(world, "m", "127.0.0.1", 0);
-	struct asked asked = {0};
+	struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 	backend->send_proxy = true;
 	world->scripted.expects_header = true;
@@ -159,7 +161,7 @@ static void test_implicit_tls(void **state)
 	for (int i = 0; i < 2; i++) {
 		struct backend *backend = probe_world_backend(world, "m", "127.0.0.1", 0);
 		struct tls_client *client = client_of(false, "");
-		struct asked asked = {0};
+		struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 		backend->tls = CONFIG_TLS_IMPLICIT;
 		backend->tls_client = client;
@@ -180,7 +182,7 @@ static void test_starttls(void **state)
 	struct probe_world *world = *state;
 	struct backend *backend = probe_world_backend(world, "m", "127.0.0.1", 0);
 	struct tls_client *client = client_of(false, "");
-	struct asked asked = {0};
+	struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 	probe_world_serve_tls(world, files.chain, files.key);
 	world->scripted.greeting = "* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=LOGIN] hello\r\n";
@@ -200,7 +202,7 @@ static void test_resumption(void **state)
 	struct probe_world *world = *state;
 	struct backend *backend = probe_world_backend(world, "m", "127.0.0.1", 0);
 	struct tls_client *client = client_of(false, "");
-	struct asked asked = {0};
+	struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 	probe_world_serve_tls(world, files.chain, files.key);
 	world->scripted.implicit = true;
@@ -220,7 +222,7 @@ static void test_session_refused(void **state)
 	struct probe_world *world = *state;
 	struct backend *backend = probe_world_backend(world, "m", "127.0.0.1", 0);
 	struct tls_client *client = client_of(false, "");
-	struct asked asked = {0};
+	struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 	probe_world_serve_tls(world, files.chain, files.key);
 	world->scripted.implicit = true;
@@ -241,7 +243,7 @@ static void test_name(void **state)
 	struct fake_name name = {
 		.name = "mail1.example", .v4 = {"127.0.0.2", "127.0.0.1", "127.0.0.3"}, .ttl = 60};
 	struct probe_world *world = *state;
-	struct asked asked = {0};
+	struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 	world->dns.names = &name;
 	world->dns.name_count = 1;
@@ -254,12 +256,143 @@ static void test_name(void **state)
 static void test_backend_stays(void **state)
 {
 	struct probe_world *world = *state;
-	struct asked asked = {0};
+	struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 	world->scripted.stays = true;
 	ask_once(world, &asked, probe_world_backend(world, "m", "127.0.0.1", 0));
 	expect_learnt(&asked, SASL_BIT(SASL_PLAIN), "IDLE");
 	assert_int_equal(world->scripted.logouts, 1);
+}
+
+/* --- How far it goes ------------------------------------------------------------------------ */
+
+#define SAY_LOGIN "LOGIN \"check\" \"pw\"\n"
+
+static void set_credentials(struct probe_world *world, struct credentials *credentials)
+{
+	struct credentials_claim claim = {
+		.user = "check",
+		.user_length = 5,
+		.secret = "pw",
+		.secret_length = 2,
+	};
+
+	assert_int_equal(credentials_set(credentials, &claim), CREDENTIALS_FINE);
+	world->house.credentials = credentials;
+}
+
+/* A greeting with the list tells even who does not ask for it. */
+static void test_depths(void **state)
+{
+	static const struct {
+		enum probe_depth depth;
+		enum config_tls tls;
+		const char *greeting;
+		const char *heard;
+		unsigned learnt;
+		unsigned handshakes;
+	} rows[] = {
+		{PROBE_CONNECT, CONFIG_TLS_NONE, SCRIPTED_GREETING, "", 0, 0},
+		{PROBE_CONNECT, CONFIG_TLS_NONE, NULL, "", 0, 0},
+		{PROBE_CONNECT, CONFIG_TLS_STARTTLS, SCRIPTED_GREETING, "", 0, 0},
+		{PROBE_CONNECT, CONFIG_TLS_IMPLICIT, SCRIPTED_GREETING, "", 0, 1},
+		{PROBE_GREETING, CONFIG_TLS_NONE, SCRIPTED_GREETING, "LOGOUT\n", 1, 0},
+		{PROBE_GREETING, CONFIG_TLS_NONE, "* OK hi\r\n", "LOGOUT\n", 0, 0},
+		{PROBE_GREETING, CONFIG_TLS_STARTTLS, "* OK hi\r\n", "STARTTLS\nLOGOUT\n", 0, 1},
+		{PROBE_GREETING, CONFIG_TLS_IMPLICIT, "* OK hi\r\n", "LOGOUT\n", 0, 1},
+		{PROBE_LOGIN, CONFIG_TLS_NONE, "* OK [CAPABILITY IMAP4rev1] hi\r\n",
+		 SAY_LOGIN "LOGOUT\n", 1, 0},
+		{PROBE_LOGIN, CONFIG_TLS_NONE, "* OK hi\r\n", "CAPABILITY\n" SAY_LOGIN "LOGOUT\n",
+		 1, 0},
+		{PROBE_LOGIN, CONFIG_TLS_STARTTLS, "* OK hi\r\n",
+		 "STARTTLS\nCAPABILITY\n" SAY_LOGIN "LOGOUT\n", 1, 1},
+		{PROBE_LOGIN, CONFIG_TLS_IMPLICIT, "* OK hi\r\n",
+		 "CAPABILITY\n" SAY_LOGIN "LOGOUT\n", 1, 1},
+	};
+	struct probe_world *world = *state;
+	struct scripted_backend *scripted = &world->scripted;
+	struct tls_client *client = client_of(false, "");
+	struct credentials credentials = {0};
+
+	set_credentials(world, &credentials);
+	probe_world_serve_tls(world, files.chain, files.key);
+	scripted->starttls = "OK begin";
+	scripted->capabilities = "* CAPABILITY IMAP4rev1 IDLE\r\n";
+	scripted->login = "OK in";
+	for (size_t i = 0; i < 2 * array_length(rows); i++) {
+		struct backend *backend = probe_world_backend(world, "m", "127.0.0.1", 0);
+		struct asked asked = {.depth = rows[i / 2].depth};
+		uint64_t handshakes = probe_world_counted(world, METRIC_BACKEND_HANDSHAKES_FULL);
+		unsigned headers = scripted->headers;
+
+		backend->tls = rows[i / 2].tls;
+		backend->tls_client = client;
+		backend->send_proxy = i % 2 == 1;
+		scripted->expects_header = i % 2 == 1;
+		scripted->implicit = rows[i / 2].tls == CONFIG_TLS_IMPLICIT;
+		scripted->greeting = rows[i / 2].greeting;
+		buffer_truncate(&scripted->heard, 0);
+		ask_once(world, &asked, backend);
+		assert_string_equal(asked.why, "");
+		assert_string_equal(scripted_heard(scripted), rows[i / 2].heard);
+		assert_int_equal(asked.learnt, rows[i / 2].learnt);
+		assert_int_equal(probe_world_counted(world, METRIC_BACKEND_HANDSHAKES_FULL),
+				 handshakes + rows[i / 2].handshakes);
+		assert_int_equal(scripted->headers, headers + i % 2);
+	}
+	credentials_done(&credentials);
+	tls_client_free(client);
+}
+
+/* What goes wrong further down than it was asked for does not matter. */
+static void test_depth_of_failures(void **state)
+{
+	static const struct {
+		enum config_tls tls;
+		const char *greeting;
+		const char *starttls;
+		const char *login;
+		enum probe_depth fine; /* the last that passes */
+		const char *why;       /* of the next */
+	} rows[] = {
+		{CONFIG_TLS_NONE, "* BYE full\r\n", NULL, NULL, PROBE_CONNECT, "BYE: full"},
+		{CONFIG_TLS_NONE, NULL, NULL, NULL, PROBE_CONNECT, "no greeting in time"},
+		{CONFIG_TLS_STARTTLS, "* OK hi\r\n", "NO way", NULL, PROBE_CONNECT,
+		 "STARTTLS: way"},
+		{CONFIG_TLS_STARTTLS, "* OK hi\r\n", NULL, NULL, PROBE_CONNECT,
+		 "no answer to STARTTLS in time"},
+		{CONFIG_TLS_NONE, SCRIPTED_GREETING, NULL, "NO [UNAVAILABLE] no disk",
+		 PROBE_CAPABILITIES, "refused the login: [UNAVAILABLE] no disk"},
+		{CONFIG_TLS_NONE, SCRIPTED_GREETING, NULL, "NO who?", PROBE_CAPABILITIES,
+		 "refused the login: who?"},
+		{CONFIG_TLS_NONE, SCRIPTED_GREETING, NULL, NULL, PROBE_CAPABILITIES,
+		 "no login in time"},
+	};
+	struct probe_world *world = *state;
+	struct tls_client *client = client_of(false, "");
+	struct credentials credentials = {0};
+
+	set_credentials(world, &credentials);
+	for (size_t i = 0; i < 2 * array_length(rows); i++) {
+		struct backend *backend = probe_world_backend(world, "m", "127.0.0.1", 0);
+		struct asked asked = {.depth = rows[i / 2].fine + i % 2};
+
+		backend->tls = rows[i / 2].tls;
+		backend->tls_client = client;
+		backend->login = CONFIG_LOGIN_LOGIN;
+		world->scripted.greeting = rows[i / 2].greeting;
+		world->scripted.starttls = rows[i / 2].starttls;
+		world->scripted.login = rows[i / 2].login;
+		world->house.patience_ms =
+			strstr(rows[i / 2].why, "in time") != NULL ? PROBE_SHORT_MS : 0;
+		ask_once(world, &asked, backend);
+		assert_int_equal(asked.failed, i % 2 == 1);
+		if (i % 2 == 1 && strstr(asked.why, rows[i / 2].why) == NULL) {
+			fail_msg("\"%s\", not \"%s\"", asked.why, rows[i / 2].why);
+		}
+	}
+	credentials_done(&credentials);
+	tls_client_free(client);
 }
 
 /* --- Failures ------------------------------------------------------------------------------- */
@@ -276,7 +409,7 @@ static void test_bad_dialogues(void **state)
 		{"* BYE full\r\n", NULL, CONFIG_TLS_NONE, NULL, "greeted with BYE"},
 		{"SSH-2.0-x\r\n", NULL, CONFIG_TLS_NONE, NULL, "not IMAP's"},
 		{"* OK hi\r\n", "* CAPABILITY POP3\r\n", CONFIG_TLS_NONE, NULL, "IMAP4rev1"},
-		{PROBE_GREETING, NULL, CONFIG_TLS_STARTTLS, NULL, "does not offer STARTTLS"},
+		{SCRIPTED_GREETING, NULL, CONFIG_TLS_STARTTLS, NULL, "does not offer STARTTLS"},
 		{"* OK hi\r\n", NULL, CONFIG_TLS_STARTTLS, "NO way", "refused STARTTLS"},
 		{"* OK hi\r\n", NULL, CONFIG_TLS_STARTTLS, "OK go\r\n* OK more", "in the clear"},
 	};
@@ -285,7 +418,7 @@ static void test_bad_dialogues(void **state)
 
 	for (size_t i = 0; i < array_length(rows); i++) {
 		struct backend *backend = probe_world_backend(world, "m", "127.0.0.1", 0);
-		struct asked asked = {0};
+		struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 		backend->tls = rows[i].tls;
 		backend->tls_client = client;
@@ -323,7 +456,7 @@ static void test_unreachable(void **state)
 	world->dns.names = names;
 	world->dns.name_count = array_length(names);
 	for (size_t i = 0; i < array_length(rows); i++) {
-		struct asked asked = {0};
+		struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 		ask_once(world, &asked, probe_world_backend(world, "m", rows[i].host, port));
 		assert_true(asked.failed);
@@ -336,7 +469,7 @@ static void test_unreachable(void **state)
 static void test_ends_early(void **state)
 {
 	struct probe_world *world = *state;
-	struct asked asked = {0};
+	struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 	world->scripted.drops = true;
 	ask_once(world, &asked, probe_world_backend(world, "m", "127.0.0.1", 0));
@@ -356,7 +489,7 @@ static void test_not_verified(void **state)
 	world->scripted.implicit = true;
 	for (size_t i = 0; i < array_length(clients); i++) {
 		struct backend *backend = probe_world_backend(world, "m", "127.0.0.1", 0);
-		struct asked asked = {0};
+		struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 		backend->tls = CONFIG_TLS_IMPLICIT;
 		backend->tls_client = clients[i];
@@ -392,7 +525,7 @@ static void test_silence(void **state)
 	world->dns.name_count = 1;
 	for (size_t i = 0; i < array_length(rows); i++) {
 		struct backend *backend = probe_world_backend(world, "m", rows[i].host, 0);
-		struct asked asked = {0};
+		struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 		world->scripted.greeting = rows[i].greeting;
 		backend->tls = rows[i].tls;
@@ -424,13 +557,13 @@ static void test_stop(void **state)
 	world->scripted.secured = "* CAPABILITY IMAP4rev1 IDLE AUTH=XOAUTH2\r\n";
 	for (int turns = 0; turns < 40; turns++) {
 		struct backend *backend = probe_world_backend(world, "m", "mail1.example", 0);
-		struct asked asked = {0};
+		struct asked asked = {.depth = PROBE_CAPABILITIES};
 		unsigned learnt;
 
 		backend->tls = CONFIG_TLS_STARTTLS;
 		backend->tls_client = client;
 		probe_init(&asked.probe, &world->house, &events);
-		probe_begin(&asked.probe, backend);
+		probe_begin(&asked.probe, backend, PROBE_CAPABILITIES);
 		for (int i = 0; i < turns; i++) {
 			ev_run(world->loop, EVRUN_NOWAIT);
 		}
@@ -453,7 +586,7 @@ static void test_again(void **state)
 	struct probe_world *world = *state;
 	struct backend *good = probe_world_backend(world, "m", "127.0.0.1", 0);
 	struct backend *bad = probe_world_backend(world, "n", "127.0.0.1", probe_world_free_port());
-	struct asked asked = {0};
+	struct asked asked = {.depth = PROBE_CAPABILITIES};
 
 	for (unsigned i = 1; i <= 3; i++) {
 		ask(world, &asked, bad);
@@ -481,6 +614,8 @@ int main(void)
 		in_world(test_session_refused),
 		in_world(test_name),
 		in_world(test_backend_stays),
+		in_world(test_depths),
+		in_world(test_depth_of_failures),
 		in_world(test_bad_dialogues),
 		in_world(test_unreachable),
 		in_world(test_ends_early),

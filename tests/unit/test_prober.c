@@ -15,6 +15,7 @@
 #include "../../proxy/routing/prober_internal.h"
 #include "imap/capability.h"
 #include "imap/sasl.h"
+#include "routing/pool.h"
 #include "routing/route.h"
 #include "support/log_capture.h"
 #include "support/probe_world.h"
@@ -166,9 +167,10 @@ static void test_at_once(void **state)
 	turns_for(rounds->world->loop, 30);
 	assert_int_equal(scripted->accepted, PROBER_AT_ONCE);
 	/* Each that ends makes room for one. */
-	scripted->greeting = PROBE_GREETING;
+	scripted->greeting = SCRIPTED_GREETING;
 	for (unsigned i = 0; i < PROBER_AT_ONCE; i++) {
-		stream_write(&scripted->lines[i].stream, PROBE_GREETING, strlen(PROBE_GREETING));
+		stream_write(&scripted->lines[i].stream, SCRIPTED_GREETING,
+			     strlen(SCRIPTED_GREETING));
 	}
 	until_learnt(rounds, 3 * PROBER_AT_ONCE);
 	assert_int_equal(probes(rounds), 3 * PROBER_AT_ONCE);
@@ -318,6 +320,7 @@ static void test_router_learns(void **state)
 	struct error error = {0};
 	struct router *router;
 	struct config *config;
+	struct pool *pool;
 	char text[400];
 
 	snprintf(text, sizeof(text),
@@ -327,6 +330,8 @@ static void test_router_learns(void **state)
 		 world->scripted.port);
 	config = config_load_text(text, "test", stderr);
 	assert_non_null(config);
+	pool = pool_new(config, &error);
+	assert_non_null(pool);
 	router = router_new(
 		&(struct router_settings){
 			.config = config,
@@ -334,6 +339,7 @@ static void test_router_learns(void **state)
 			.timeouts = &world->timeouts,
 			.resolver = world->resolver,
 			.metrics = &world->metrics,
+			.pool = pool,
 		},
 		&error);
 	assert_non_null(router);
@@ -346,6 +352,7 @@ static void test_router_learns(void **state)
 	router_stop_probes(router);
 	router_start_probes(router);
 	router_free(router);
+	pool_free(pool);
 	config_unref(config);
 	turns_for(world->loop, 5);
 }

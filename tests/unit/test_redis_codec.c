@@ -14,8 +14,12 @@
 #include <cmocka.h>
 
 #include "../../proxy/routing/redis_internal.h"
+#include "../../proxy/routing/redis_server_internal.h"
 #include "base/base.h"
 #include "support/chunks.h"
+
+#define BYTES    65536
+#define ELEMENTS 1024
 
 struct reading {
 	struct redis_codec codec;
@@ -28,55 +32,74 @@ static void reading_begin(void *context)
 	struct reading *reading = context;
 
 	*reading = (struct reading){0};
-	assert_true(redis_codec_init(&reading->codec));
+	assert_true(redis_codec_init(&reading->codec, &(struct redis_limits){BYTES, ELEMENTS}));
 }
 
-static void describe(struct buffer *seen, const struct redis_reply_view *reply)
+static void describe(struct buffer *seen, const struct redis_reply *reply);
+
+static void describe_elements(struct buffer *seen, const struct redis_reply *reply)
+{
+	for (size_t i = 0; i < reply->count; i++) {
+		struct redis_reply element = {0};
+
+		if (i == 4) {
+			buffer_printf(seen, " and others of %zu", reply->count);
+			return;
+		}
+		redis_reply_element(reply, i, &element);
+		buffer_append_text(seen, i > 0 ? " " : "");
+		describe(seen, &element);
+	}
+}
+
+static void describe(struct buffer *seen, const struct redis_reply *reply)
 {
 	static const char *const kinds[] = {
-		[REDIS_REPLY_IS_TEXT] = "text",     [REDIS_REPLY_IS_NIL] = "nil",
-		[REDIS_REPLY_IS_STATUS] = "status", [REDIS_REPLY_IS_ERROR] = "error",
-		[REDIS_REPLY_IS_OTHER] = "other",
+		[REDIS_REPLY_TEXT] = "text=",     [REDIS_REPLY_NIL] = "nil",
+		[REDIS_REPLY_STATUS] = "status=", [REDIS_REPLY_ERROR] = "error=",
+		[REDIS_REPLY_NUMBER] = "number=", [REDIS_REPLY_ARRAY] = "[",
 	};
 
 	buffer_append_text(seen, kinds[reply->kind]);
-	if (reply->text != NULL) {
-		buffer_append_byte(seen, '=');
-		if (reply->length <= 64) {
-			buffer_append(seen, reply->text, reply->length);
-		} else {
-			buffer_printf(seen, "%zu bytes", reply->length);
-		}
+	if (reply->kind == REDIS_REPLY_NUMBER) {
+		buffer_printf(seen, "%lld", (long long)reply->number);
+	} else if (reply->kind == REDIS_REPLY_ARRAY) {
+		describe_elements(seen, reply);
+		buffer_append_byte(seen, ']');
+	} else if (reply->length > 64) {
+		buffer_printf(seen, "%zu bytes", reply->length);
+	} else if (reply->text != NULL) {
+		assert_int_equal(reply->text[reply->length], '\0');
+		buffer_append(seen, reply->text, reply->length);
 	}
-	buffer_append_byte(seen, '\n');
 }
 
 static void reading_feed(void *context, const void *bytes, size_t length)
 {
 	struct reading *reading = context;
-	const char *rest = bytes;
+	struct redis_input input = {bytes, length};
 
-	while (length > 0 && !reading->broken) {
-		struct redis_reply_view reply = {0};
+	while (input.length > 0 && !reading->broken) {
+		struct redis_reply reply = {0};
 		struct error error = {0};
-		enum redis_codec_verdict verdict =
-			redis_codec_feed(&reading->codec, rest, length, &reply, &error);
-		size_t used = reply.used;
+		size_t before = input.length;
 
-		if (verdict == REDIS_CODEC_BROKEN) {
+		switch (redis_codec_feed(&reading->codec, &input, &reply, &error)) {
+		case REDIS_CODEC_BROKEN:
 			assert_true(error.text[0] != '\0');
 			buffer_append_text(&reading->seen, "broken: ");
 			buffer_append_text(&reading->seen, error.text);
 			reading->broken = true;
-			return;
-		}
-		assert_true(used > 0 && used <= length);
-		assert_true(verdict == REDIS_CODEC_REPLY || used == length);
-		rest += used;
-		length -= used;
-		if (verdict == REDIS_CODEC_REPLY) {
+			break;
+		case REDIS_CODEC_MORE:
+			assert_int_equal(input.length, 0);
+			break;
+		case REDIS_CODEC_REPLY:
+			assert_true(input.length < before);
 			describe(&reading->seen, &reply);
+			buffer_append_byte(&reading->seen, '\n');
 			redis_reply_done(&reply);
+			break;
 		}
 	}
 }
@@ -100,6 +123,7 @@ static void check(const char *input, size_t length, const char *expected)
 
 #define TOO_LONG  "broken: a reply of more than 65536 bytes"
 #define TOO_MANY  "broken: a reply of more than 1024 elements"
+#define TOO_DEEP  "broken: a reply of more than 5 arrays within each other"
 #define NO_LENGTH "broken: a reply with a length that cannot be"
 
 static void test_replies(void **state)
@@ -116,12 +140,18 @@ static void test_replies(void **state)
 		{"+OK\r\n", "status=OK\n"},
 		{"+\r\n", "status=\n"},
 		{"-ERR no\r\n", "error=ERR no\n"},
-		{"-a\rb\r\r\n", "error=a\rb\r\n"},
-		{":42\r\n", "other\n"},
-		{"*0\r\n", "other\n"},
-		{"*1\r\n$1\r\na\r\n", "other\n"},
-		{"*2\r\n*2\r\n:1\r\n*0\r\n+x\r\n", "other\n"},
-		{"*2\r\n$-1\r\n*-1\r\n", "other\n"},
+		{":42\r\n", "number=42\n"},
+		{":-9223372036854775808\r\n", "number=-9223372036854775808\n"},
+		{"*0\r\n", "[]\n"},
+		{"*1\r\n$1\r\na\r\n", "[text=a]\n"},
+		{"*2\r\n*2\r\n:1\r\n*0\r\n+x\r\n", "[[number=1 []] status=x]\n"},
+		{"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", "[[[[[number=1]]]]]\n"},
+		{"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*0\r\n", "[[[[[[]]]]]]\n"},
+		{"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", TOO_DEEP},
+		{"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+		 "[text=message text=c [text=a text=b]]\n"},
+		{"*2\r\n$-1\r\n*-1\r\n", "[nil nil]\n"},
+		{"*2\r\n-ERR a\r\n$-1\r\n", "[error=ERR a nil]\n"},
 		{"$1\r\na\r\n$1\r\nb\r\n-c\r\n", "text=a\ntext=b\nerror=c\n"},
 		{"$5\r\nmai", ""},
 		{"$5", ""},
@@ -173,59 +203,55 @@ static void test_nul_is_no_type(void **state)
 	check("$3\r\na\0b\r\n", 9, NULL);
 }
 
-/* What hiredis itself refuses: an integer that is none, and deeper nesting than it follows. */
+/* What hiredis itself refuses: an integer that is none. */
 static void test_refused_by_hiredis(void **state)
 {
 	struct reading reading;
 	struct chunks_subject subject = {reading_begin, reading_feed, reading_end, &reading};
 	struct buffer outcome = {0};
-	char nested[20 * 4 + 5] = "";
 
 	(void)state;
-	for (int i = 0; i < 20; i++) {
-		strcat(nested, "*1\r\n");
-	}
-	strcat(nested, ":1\r\n");
-	chunks_run(&subject, 0, nested, strlen(nested), &outcome);
+	chunks_run(&subject, 0, "*2\r\n+a\r\n:1x\r\n", 15, &outcome);
 	assert_memory_equal(buffer_bytes(&outcome), "broken: a reply that cannot be read", 35);
 	buffer_done(&outcome);
 }
 
-/* A reply of exactly REDIS_REPLY_MAX bytes on the wire is read, one more is not. */
+/* A reply of exactly as many bytes as allowed on the wire is read, one more is not. */
 static void test_longest(void **state)
 {
-	char *input = malloc(REDIS_REPLY_MAX + 64);
-	size_t body = REDIS_REPLY_MAX - strlen("$65527\r\n\r\n");
+	char *input = malloc(BYTES + 64);
+	size_t body = BYTES - strlen("$65527\r\n\r\n");
 	int head = sprintf(input, "$%zu\r\n", body);
 
 	(void)state;
 	memset(input + head, 'x', body);
 	memcpy(input + head + body, "\r\n", 3);
-	assert_int_equal((size_t)head + body + 2, REDIS_REPLY_MAX);
-	check(input, REDIS_REPLY_MAX, "text=65526 bytes\n");
+	assert_int_equal((size_t)head + body + 2, BYTES);
+	check(input, BYTES, "text=65526 bytes\n");
 	sprintf(input, "$%zu\r\n", body + 1);
 	check(input, strlen(input), TOO_LONG);
 
-	memset(input, '+', REDIS_REPLY_MAX + 1);
-	memcpy(input + REDIS_REPLY_MAX - 2, "\r\n", 2);
-	check(input, REDIS_REPLY_MAX, "status=65533 bytes\n");
-	memset(input, '-', REDIS_REPLY_MAX + 1);
-	check(input, REDIS_REPLY_MAX, "");
-	check(input, REDIS_REPLY_MAX + 1, TOO_LONG);
+	memset(input, '+', BYTES + 1);
+	memcpy(input + BYTES - 2, "\r\n", 2);
+	check(input, BYTES, "status=65533 bytes\n");
+	memset(input, '-', BYTES + 1);
+	check(input, BYTES, "");
+	check(input, BYTES + 1, TOO_LONG);
 	free(input);
 }
 
 static void test_most_elements(void **state)
 {
-	char *input = malloc(16 + 4 * (REDIS_ELEMENTS_MAX + 1));
-	int head = sprintf(input, "*%d\r\n", REDIS_ELEMENTS_MAX);
+	char *input = malloc(16 + 4 * (ELEMENTS + 1));
+	int head = sprintf(input, "*%d\r\n", ELEMENTS);
 
 	(void)state;
-	for (int i = 0; i < REDIS_ELEMENTS_MAX; i++) {
+	for (int i = 0; i < ELEMENTS; i++) {
 		memcpy(input + head + 4 * i, ":7\r\n", 4);
 	}
-	check(input, (size_t)head + 4 * REDIS_ELEMENTS_MAX, "other\n");
-	check(input, (size_t)head + 4 * REDIS_ELEMENTS_MAX - 1, "");
+	check(input, (size_t)head + 4 * ELEMENTS,
+	      "[number=7 number=7 number=7 number=7 and others of 1024]\n");
+	check(input, (size_t)head + 4 * ELEMENTS - 1, "");
 	free(input);
 }
 
@@ -244,12 +270,52 @@ static void test_write(void **state)
 	buffer_done(&out);
 }
 
+/* CLUSTER SLOTS of a thousand nodes, each with names and a replica, is within the limits. */
+static void test_large_cluster(void **state)
+{
+	static const char node[] = "*4\r\n$40\r\n%040d\r\n:6379\r\n$40\r\n%040d\r\n"
+				   "*2\r\n$8\r\nhostname\r\n$40\r\n%040d\r\n";
+	struct redis_limits limits = {REDIS_REPLY_MAX, REDIS_ELEMENTS_MAX};
+	struct redis_codec codec = {0};
+	struct redis_reply reply = {0};
+	struct buffer slots = {0};
+	struct redis_input input;
+	struct error error = {0};
+
+	(void)state;
+	buffer_append_text(&slots, "*500\r\n");
+	for (int i = 0; i < 500; i++) {
+		buffer_append_text(&slots, "*4\r\n:16000\r\n:16383\r\n");
+		buffer_printf(&slots, node, i, i, i);
+		buffer_printf(&slots, node, -i, -i, -i);
+	}
+	assert_true(redis_codec_init(&codec, &limits));
+	input = (struct redis_input){buffer_bytes(&slots), slots.length};
+	assert_int_equal(redis_codec_feed(&codec, &input, &reply, &error), REDIS_CODEC_REPLY);
+	assert_int_equal(reply.count, 500);
+	redis_reply_done(&reply);
+	redis_codec_done(&codec);
+	buffer_done(&slots);
+}
+
+static void test_write_text(void **state)
+{
+	static const char expected[] = "*2\r\n$4\r\nAUTH\r\n$0\r\n\r\n";
+	struct buffer out = {0};
+
+	(void)state;
+	redis_codec_write_text(&out, 2, (const char *const[]){"AUTH", ""});
+	assert_int_equal(out.length, sizeof(expected) - 1);
+	assert_memory_equal(buffer_bytes(&out), expected, sizeof(expected) - 1);
+	buffer_done(&out);
+}
+
 static void test_explain(void **state)
 {
-	struct redis_reply_view reply = {.kind = REDIS_REPLY_IS_ERROR,
-					 .text = "a\r\n\x1b"
-						 "b\xff",
-					 .length = 6};
+	struct redis_reply reply = {.kind = REDIS_REPLY_ERROR,
+				    .text = "a\r\n\x1b"
+					    "b\xff",
+				    .length = 6};
 	char longest[300];
 	struct error error = {0};
 
@@ -260,8 +326,11 @@ static void test_explain(void **state)
 	reply.text = longest;
 	reply.length = sizeof(longest);
 	redis_reply_explain(&reply, &error);
-	assert_int_equal(strlen(error.text), 200);
-	reply = (struct redis_reply_view){.kind = REDIS_REPLY_IS_OTHER};
+	assert_int_equal(strlen(error.text), 240);
+	reply = (struct redis_reply){.kind = REDIS_REPLY_FAILED, .text = "no reply", .length = 8};
+	redis_reply_explain(&reply, &error);
+	assert_string_equal(error.text, "no reply");
+	reply = (struct redis_reply){.kind = REDIS_REPLY_ARRAY};
 	redis_reply_explain(&reply, &error);
 	assert_string_equal(error.text, "a reply of an unexpected type");
 }
@@ -274,7 +343,9 @@ int main(void)
 		cmocka_unit_test(test_refused_by_hiredis),
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_most_elements),
+		cmocka_unit_test(test_large_cluster),
 		cmocka_unit_test(test_write),
+		cmocka_unit_test(test_write_text),
 		cmocka_unit_test(test_explain),
 	};
 

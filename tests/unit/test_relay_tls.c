@@ -22,7 +22,6 @@
 
 static const struct rig_options patient = {
 	.limits = "login_timeout = \"10m\"\nclose_timeout = \"10m\"\n",
-	.no_redis = true,
 };
 
 static void leave(struct session_rig *rig, struct rig_peer *client, struct rig_peer *backend)

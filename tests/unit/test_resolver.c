@@ -18,7 +18,22 @@
 #include "net/resolver.h"
 #include "net/timeouts.h"
 #include "support/fake_dns.h"
+#include "support/log_capture.h"
 #include "support/turns.h"
+
+#define STALE_LINE "DNS does not answer, known addresses serve on"
+
+/* Where it is not 0, the time stands still. */
+static uint64_t frozen_ms;
+
+/* The linker puts it in the place of the real one. */
+uint64_t __real_timeouts_now_ms(void);
+uint64_t __wrap_timeouts_now_ms(void);
+
+uint64_t __wrap_timeouts_now_ms(void)
+{
+	return frozen_ms != 0 ? frozen_ms : __real_timeouts_now_ms();
+}
 
 struct world {
 	struct ev_loop *loop;
@@ -32,6 +47,8 @@ static int world_begin(void **state)
 	struct error error = {0};
 
 	assert_non_null(world);
+	frozen_ms = 0;
+	buffer_done(&logged);
 	world->loop = ev_loop_new(EVFLAG_AUTO);
 	fake_dns_open(&world->dns, world->loop);
 	world->resolver = resolver_new(world->loop, world->dns.address, &error);
@@ -49,6 +66,7 @@ static int world_end(void **state)
 	assert_false(ev_run(world->loop, EVRUN_NOWAIT)); /* nothing of c-ares is left in it */
 	ev_loop_destroy(world->loop);
 	free(world);
+	buffer_done(&logged);
 	return 0;
 }
 
@@ -430,6 +448,196 @@ static void test_too_many(void **state)
 	free(asked);
 }
 
+/* --- An outage of DNS ----------------------------------------------------------------------- */
+
+/* What a server says that has no answer: SERVFAIL, NOTIMP, REFUSED, nonsense. */
+static const struct fake_name no_answers[] = {
+	{.name = "one.test", .code = 2},
+	{.name = "one.test", .code = 4},
+	{.name = "one.test", .code = 5},
+	{.name = "one.test", .v4 = {"192.0.2.9"}, .ttl = 60, .garbage = true},
+};
+
+static const struct fake_name one = {.name = "one.test", .v4 = {"192.0.2.1"}, .ttl = 60};
+
+/* The name is known, and its TTL just over. */
+static void know_stale(struct world *world, struct fake_name *name)
+{
+	struct asked asked = {0};
+
+	*name = one;
+	set_names(world, name, 1);
+	frozen_ms = timeouts_now_ms() + RESOLVER_TTL_NEGATIVE * 1000;
+	resolve(world, &asked, "one.test", 143);
+	assert_string_equal(asked.text, "192.0.2.1:143 ");
+	frozen_ms += 60 * 1000;
+}
+
+/* DNS has no answer, and the resolver knows that. */
+static void fail_stale(struct world *world, struct fake_name *name,
+		       const struct fake_name *no_answer)
+{
+	struct asked asked = {0};
+
+	know_stale(world, name);
+	*name = *no_answer;
+	resolve(world, &asked, "one.test", 143);
+	assert_string_equal(asked.text, "192.0.2.1:143 ");
+}
+
+static void test_stale(void **state)
+{
+	for (size_t i = 0; i < array_length(no_answers); i++) {
+		struct world *world;
+		struct fake_name name;
+		struct asked asked = {0};
+
+		assert_int_equal(world_end(state), 0);
+		assert_int_equal(world_begin(state), 0);
+		world = *state;
+		fail_stale(world, &name, &no_answers[i]);
+		assert_int_equal(count_logged(STALE_LINE " one.test"), 1);
+		/* Not asked again yet. */
+		name.asked = 0;
+		frozen_ms += RESOLVER_TTL_NEGATIVE * 1000 - 1;
+		ask(world, &asked, "one.test", 10143);
+		assert_int_equal(asked.answers, 1);
+		assert_string_equal(asked.text, "192.0.2.1:10143 ");
+		turns_for(world->loop, 50);
+		assert_int_equal(name.asked, 0);
+		/* Asked, but nobody waits; and once an outage is told once. */
+		frozen_ms += 1;
+		ask(world, &asked, "one.test", 143);
+		assert_int_equal(asked.answers, 2);
+		assert_string_equal(asked.text, "192.0.2.1:143 ");
+		turns_until_count(world->loop, &name.asked, 1);
+		turns_for(world->loop, 50);
+		assert_int_equal(count_logged(STALE_LINE), 1);
+	}
+}
+
+/* The first answer ends it, and the next outage is told again. */
+static void test_stale_recovers(void **state)
+{
+	struct world *world = *state;
+	struct fake_name name;
+	struct asked asked = {0};
+
+	fail_stale(world, &name, &no_answers[0]);
+	name = (struct fake_name){.name = "one.test", .v4 = {"192.0.2.2"}, .ttl = 60};
+	frozen_ms += RESOLVER_TTL_NEGATIVE * 1000;
+	ask(world, &asked, "one.test", 143);
+	assert_string_equal(asked.text, "192.0.2.1:143 ");
+	turns_until_count(world->loop, &name.asked, 1);
+	turns_for(world->loop, 50);
+	ask(world, &asked, "one.test", 143);
+	assert_string_equal(asked.text, "192.0.2.2:143 ");
+	frozen_ms += 60 * 1000;
+	name = no_answers[0];
+	ask(world, &asked, "one.test", 143);
+	assert_int_equal(asked.answers, 2); /* one waits again */
+	turns_until_count(world->loop, &asked.answers, 3);
+	assert_string_equal(asked.text, "192.0.2.2:143 ");
+	assert_int_equal(count_logged(STALE_LINE), 2);
+}
+
+static void test_stale_ends(void **state)
+{
+	struct world *world = *state;
+	struct fake_name name;
+	struct asked asked = {0};
+	uint64_t end_ms;
+
+	know_stale(world, &name);
+	end_ms = frozen_ms + RESOLVER_STALE_MAX * UINT64_C(1000);
+	name = no_answers[0];
+	frozen_ms = end_ms - 1;
+	resolve(world, &asked, "one.test", 143);
+	assert_string_equal(asked.text, "192.0.2.1:143 ");
+	frozen_ms = end_ms + RESOLVER_TTL_NEGATIVE * 1000;
+	resolve(world, &asked, "one.test", 143);
+	assert_int_equal(asked.count, 0);
+	assert_true(asked.why[0] != '\0');
+	/* Nor from the first moment past it, where nobody has asked before. */
+	know_stale(world, &name);
+	name = no_answers[0];
+	frozen_ms += RESOLVER_STALE_MAX * UINT64_C(1000);
+	resolve(world, &asked, "one.test", 143);
+	assert_int_equal(asked.count, 0);
+}
+
+/* What was known is wrong now, also where DNS failed in between. */
+static void test_denial_is_an_answer(void **state)
+{
+	static const struct fake_name denials[] = {
+		{.name = "one.test", .code = 3},
+		{.name = "one.test", .ttl = 60},
+	};
+	struct world *world = *state;
+
+	for (size_t i = 0; i < array_length(denials); i++) {
+		struct fake_name name;
+		struct asked asked = {0};
+
+		know_stale(world, &name);
+		name = denials[i];
+		resolve(world, &asked, "one.test", 143);
+		assert_int_equal(asked.count, 0);
+		assert_int_equal(count_logged(STALE_LINE), 0);
+		name = no_answers[0];
+		frozen_ms += RESOLVER_TTL_NEGATIVE * 1000;
+		resolve(world, &asked, "one.test", 143);
+		assert_int_equal(asked.count, 0);
+	}
+}
+
+/* All who ask first wait, but not for all retries; who asks then does not wait at all. A late
+ * answer counts. */
+static void test_stale_silence(void **state)
+{
+	struct world *world = *state;
+	struct fake_name name;
+	struct asked first = {0};
+	struct asked second = {0};
+
+	know_stale(world, &name);
+	name.silent = true;
+	name.asked = 0;
+	ask(world, &first, "one.test", 143);
+	ask(world, &second, "one.test", 143);
+	assert_int_equal(first.answers + second.answers, 0);
+	turns_until_count(world->loop, &second.answers, 1);
+	assert_string_equal(first.text, "192.0.2.1:143 ");
+	assert_string_equal(second.text, "192.0.2.1:143 ");
+	assert_int_equal(count_logged("no answer yet"), 1);
+	ask(world, &first, "one.test", 143);
+	assert_int_equal(first.answers, 2);
+	assert_string_equal(first.text, "192.0.2.1:143 ");
+	name.silent = false; /* c-ares asks again */
+	name.v4[0] = "192.0.2.2";
+	turns_until_count(world->loop, &name.asked, RESOLVER_TRIES);
+	turns_for(world->loop, 50);
+	ask(world, &second, "one.test", 143);
+	assert_int_equal(second.answers, 2);
+	assert_string_equal(second.text, "192.0.2.2:143 ");
+}
+
+/* The resolver ends with a question on its way, and with patience that is not over. */
+static void test_stale_asked_at_the_end(void **state)
+{
+	struct world *world = *state;
+	struct fake_name name;
+	struct asked asked = {0};
+
+	know_stale(world, &name);
+	name.silent = true;
+	name.asked = 0;
+	ask(world, &asked, "one.test", 143);
+	turns_until_count(world->loop, &name.asked, 1);
+	resolver_cancel(&asked.query);
+	assert_int_equal(asked.answers, 0);
+}
+
 static void test_bad_servers(void **state)
 {
 	struct world *world = *state;
@@ -458,6 +666,12 @@ int main(void)
 		in_world(test_asked_again_is_young),
 		in_world(test_answered_is_not_forgotten),
 		in_world(test_too_many),
+		in_world(test_stale),
+		in_world(test_stale_recovers),
+		in_world(test_stale_ends),
+		in_world(test_denial_is_an_answer),
+		in_world(test_stale_silence),
+		in_world(test_stale_asked_at_the_end),
 		in_world(test_bad_servers),
 	};
 

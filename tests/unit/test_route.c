@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From user names to backends: by the configuration, by a Redis that answers well or badly, and not
- * at all.
+ * From user names to backends: by the configuration, by a directory that answers well or badly, and
+ * not at all.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,33 +14,61 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "core/metrics.h"
 #include "imap/capability.h"
 #include "imap/sasl.h"
+#include "net/stream_loop.h"
+#include "net/timeouts.h"
 #include "routing/backend.h"
+#include "routing/pool.h"
 #include "routing/route.h"
+#include "support/config_text.h"
+#include "support/fake_directory.h"
 #include "support/log_capture.h"
-#include "support/redis_world.h"
-#include "support/turns.h"
 
 /* Only handed on. */
 static char client_place;
 #define TLS_CLIENT ((struct tls_client *)(void *)&client_place)
 
 struct world {
-	struct redis_world *redis;
+	struct ev_loop *loop;
+	struct stream_loop shared;
+	struct timeouts timeouts;
+	struct metrics metrics;
 	struct config *config;
+	struct pool *pool;
 	struct router *router;
 	struct tls_client *url_tls_client; /* never looked into */
+	const struct route_events *events;
 };
 
 struct asked {
-	struct route_query query;
+	struct route_place place;
 	unsigned answers;
 	enum route_result result;
 	struct backend *backend; /* owned */
 	char mailbox[300];
 	char why[300];
 };
+
+static void on_answered(struct route_place *place, const struct route_answer *answer)
+{
+	struct asked *asked = container_of(place, struct asked, place);
+
+	backend_unref(asked->backend);
+	asked->backend = answer->backend;
+	asked->answers++;
+	asked->result = answer->result;
+	assert_int_equal(answer->result == ROUTE_FOUND, answer->backend != NULL);
+	assert_int_equal(answer->result == ROUTE_UNAVAILABLE, answer->why != NULL);
+	assert_int_equal(answer->result == ROUTE_FOUND, place->taken);
+	assert_true(answer->mailbox == NULL || answer->result == ROUTE_FOUND);
+	snprintf(asked->mailbox, sizeof(asked->mailbox), "%s",
+		 answer->mailbox != NULL ? answer->mailbox : "");
+	snprintf(asked->why, sizeof(asked->why), "%s", answer->why != NULL ? answer->why : "");
+}
+
+static const struct route_events events = {.answered = on_answered};
 
 /* `routing` stands in [routing], or opens sections of its own. */
 static void start(struct world *world, const char *source, const char *routing)
@@ -52,19 +80,21 @@ static void start(struct world *world, const char *source, const char *routing)
 		 "[[listener]]\naddress = \"127.0.0.1:1\"\ntls = \"none\"\nallow_plaintext = true\n"
 		 "[[backend]]\nname = \"mail1\"\naddress = \"10.0.0.1:143\"\nsend_id = true\n"
 		 "[[backend]]\nname = \"mail2\"\naddress = \"mail2.example:143\"\n"
-		 "[redis]\nurl = \"redis://127.0.0.1:%u/0\"\ntimeout = \"20s\"\n"
 		 "[routing]\nsource = \"%s\"\n%s\n",
-		 world->redis->fake.port, source, routing);
-	world->config = config_load_text(text, "test", stderr);
-	assert_non_null(world->config);
+		 source, routing);
+	world->config = config_text_good(text);
+	world->pool = pool_new(world->config, &error);
+	assert_non_null(world->pool);
 	world->router = router_new(
 		&(struct router_settings){
 			.config = world->config,
-			.shared = &world->redis->shared,
-			.timeouts = &world->redis->timeouts,
-			.resolver = world->redis->resolver,
-			.metrics = &world->redis->metrics,
+			.shared = &world->shared,
+			.timeouts = &world->timeouts,
+			.metrics = &world->metrics,
+			.pool = world->pool,
+			.directory = strcmp(source, "redis") == 0 ? &fake_directory : NULL,
 			.url_tls_client = world->url_tls_client,
+			.events = world->events != NULL ? world->events : &events,
 		},
 		&error);
 	assert_non_null(world->router);
@@ -73,11 +103,12 @@ static void start(struct world *world, const char *source, const char *routing)
 static int world_begin(void **state)
 {
 	struct world *world = calloc(1, sizeof(*world));
-	void *redis = NULL;
 
 	assert_non_null(world);
-	redis_world_begin(&redis);
-	world->redis = redis;
+	memset(&fake_directory, 0, sizeof(fake_directory));
+	world->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+	assert_true(stream_loop_init(&world->shared, world->loop, 0));
+	timeouts_init(&world->timeouts, world->loop);
 	*state = world;
 	return 0;
 }
@@ -85,39 +116,34 @@ static int world_begin(void **state)
 static int world_end(void **state)
 {
 	struct world *world = *state;
-	void *redis = world->redis;
 
 	router_free(world->router);
+	pool_free(world->pool);
 	config_unref(world->config);
-	redis_world_end(&redis);
+	timeouts_done(&world->timeouts);
+	stream_loop_done(&world->shared);
+	ev_loop_destroy(world->loop);
 	buffer_done(&logged);
 	free(world);
 	return 0;
 }
 
-static void on_route(struct route_query *query, const struct route_answer *answer)
-{
-	struct asked *asked = container_of(query, struct asked, query);
-
-	backend_unref(asked->backend);
-	asked->backend = answer->backend;
-	asked->answers++;
-	asked->result = answer->result;
-	assert_int_equal(answer->result == ROUTE_FOUND, answer->backend != NULL);
-	assert_int_equal(answer->result == ROUTE_UNAVAILABLE, answer->why != NULL);
-	assert_true(answer->mailbox == NULL || answer->result == ROUTE_FOUND);
-	snprintf(asked->mailbox, sizeof(asked->mailbox), "%s",
-		 answer->mailbox != NULL ? answer->mailbox : "");
-	snprintf(asked->why, sizeof(asked->why), "%s", answer->why != NULL ? answer->why : "");
-}
-
+/* Asks, and gives the place back: what is looked at is the answer. */
 static void route(struct world *world, struct asked *asked, const char *user)
 {
 	unsigned answers = asked->answers + 1;
 
-	route_ask(world->router, &asked->query, user, on_route);
-	turns_until_count(world->redis->loop, &asked->answers, answers);
+	route_ask(world->router, &asked->place, user);
 	assert_int_equal(asked->answers, answers);
+	route_leave(&asked->place, true);
+	assert_int_equal(fake_here(), 0);
+}
+
+/* The same, of what the directory says of the user. */
+static void route_by(struct world *world, struct asked *asked, const char *user, const char *value)
+{
+	fake_knows(user, value);
+	route(world, asked, user);
 }
 
 static void forget(struct asked *asked)
@@ -128,7 +154,17 @@ static void forget(struct asked *asked)
 
 static uint64_t counted(const struct world *world, enum metric metric)
 {
-	return metrics_get(&world->redis->metrics, metric);
+	return metrics_get(&world->metrics, metric);
+}
+
+static struct member *member(struct world *world, const char *name)
+{
+	const struct pool_view *view = pool_view(world->pool);
+	struct member *found = pool_view_find(view, name);
+
+	assert_non_null(found);
+	pool_view_unref(view);
+	return found;
 }
 
 /* --- Names ---------------------------------------------------------------------------------- */
@@ -157,7 +193,7 @@ static void test_normalise(void **state)
 		{CONFIG_USER_LOWER, "", "a\x1b", NULL},
 		{CONFIG_USER_LOWER, "", "a\x7f", NULL},
 	};
-	char key[ROUTE_USER_MAX + 1];
+	char key[CONFIG_USER_MAX + 1];
 
 	(void)state;
 	for (size_t i = 0; i < array_length(rows); i++) {
@@ -177,25 +213,25 @@ static void test_normalise(void **state)
 static void test_longest_key(void **state)
 {
 	struct config config = {0};
-	char user[ROUTE_USER_MAX + 2];
-	char key[ROUTE_USER_MAX + 1];
+	char user[CONFIG_USER_MAX + 2];
+	char key[CONFIG_USER_MAX + 1];
 
 	(void)state;
 	config.routing.default_domain = (char[]){""};
 	memset(user, 'u', sizeof(user));
-	user[ROUTE_USER_MAX] = '\0';
+	user[CONFIG_USER_MAX] = '\0';
 	assert_true(route_normalise(&config, user, key));
 	assert_string_equal(key, user);
-	user[ROUTE_USER_MAX] = 'u';
-	user[ROUTE_USER_MAX + 1] = '\0';
+	user[CONFIG_USER_MAX] = 'u';
+	user[CONFIG_USER_MAX + 1] = '\0';
 	assert_false(route_normalise(&config, user, key));
 	/* The domain counts. */
 	config.routing.default_domain = (char[]){"d"};
-	user[ROUTE_USER_MAX - 2] = '\0';
+	user[CONFIG_USER_MAX - 2] = '\0';
 	assert_true(route_normalise(&config, user, key));
-	assert_int_equal(strlen(key), ROUTE_USER_MAX);
-	user[ROUTE_USER_MAX - 2] = 'u';
-	user[ROUTE_USER_MAX - 1] = '\0';
+	assert_int_equal(strlen(key), CONFIG_USER_MAX);
+	user[CONFIG_USER_MAX - 2] = 'u';
+	user[CONFIG_USER_MAX - 1] = '\0';
 	assert_false(route_normalise(&config, user, key));
 }
 
@@ -230,37 +266,27 @@ static void test_static(void **state)
 	route(world, &asked, "");
 	assert_int_equal(asked.result, ROUTE_UNKNOWN);
 	assert_int_equal(counted(world, METRIC_LOOKUPS_UNKNOWN), 3);
-	route_cancel(&asked.query);
 	forget(&asked);
-	turns_for(world->redis->loop, 20);
-	assert_int_equal(world->redis->fake.accepted, 0);
 }
 
-static void test_static_before_redis(void **state)
+static void test_static_before_the_directory(void **state)
 {
 	struct world *world = *state;
 	struct asked asked = {0};
 
 	start(world, "redis", USERS);
-	world->redis->reply = "$5\r\nmail2\r\n";
+	fake_knows("alice@example.org", "mail2");
 	route(world, &asked, "alice");
 	assert_string_equal(asked.backend->name, "mail1");
-	route(world, &asked, "dave");
+	assert_int_equal(fake_directory.entered, 0);
+	route_by(world, &asked, "dave@example.org", "mail2");
 	assert_string_equal(asked.backend->name, "mail2");
-	assert_string_equal(redis_world_heard(world->redis),
-			    "GET gatepost:route:dave@example.org\n");
+	assert_int_equal(fake_directory.entered, 1);
 	assert_int_equal(counted(world, METRIC_LOOKUPS_STATIC), 1);
-	assert_int_equal(counted(world, METRIC_LOOKUPS_REDIS), 1);
 	forget(&asked);
 }
 
-/* --- Redis ---------------------------------------------------------------------------------- */
-
-static void reply_with(struct world *world, char *reply, const char *value)
-{
-	sprintf(reply, "$%zu\r\n%s\r\n", strlen(value), value);
-	world->redis->reply = reply;
-}
+/* --- The directory -------------------------------------------------------------------------- */
 
 static void test_values(void **state)
 {
@@ -287,15 +313,14 @@ static void test_values(void **state)
 		{"host:143", NULL, "\"host:143\""},
 		{"[::1]:143", NULL, "\"[::1]:143\""},
 		{"a\r\nb:143", NULL, "\"a??b:143\""},
+		{"mail1?assigned", "mail1", ""},
 		{"imapx://mail1", NULL, "\"imapx://mail1\""},
 		{"imap://host:99999", NULL, "from 1 to 65535"},
 		{"imap://x@host", NULL, "no user, path or fragment"},
 		{"mail1?tls=starttls", NULL, "the configuration says whether"},
 		{"mail1?user=", NULL, "1 to 255 octets"},
-		{"", NULL, "the route is empty"},
 	};
 	struct world *world = *state;
-	char reply[200];
 	unsigned failed = 0;
 
 	world->url_tls_client = TLS_CLIENT;
@@ -303,8 +328,7 @@ static void test_values(void **state)
 	for (size_t i = 0; i < array_length(rows); i++) {
 		struct asked asked = {0};
 
-		reply_with(world, reply, rows[i].value);
-		route(world, &asked, "alice");
+		route_by(world, &asked, "alice", rows[i].value);
 		if (rows[i].backend != NULL) {
 			assert_int_equal(asked.result, ROUTE_FOUND);
 			assert_string_equal(asked.backend->name, rows[i].backend);
@@ -319,9 +343,7 @@ static void test_values(void **state)
 		forget(&asked);
 	}
 	assert_int_equal(counted(world, METRIC_LOOKUPS_FAILED), failed);
-	assert_int_equal(counted(world, METRIC_LOOKUPS_REDIS), array_length(rows));
 	assert_int_equal(counted(world, METRIC_LOOKUPS_UNKNOWN), 0);
-	assert_int_equal(world->redis->fake.accepted, 1);
 	/* The first was said, and the others are counted. */
 	assert_int_equal(count_logged("mail3"), 1);
 	assert_true(count_logged("a route cannot be used") < failed);
@@ -333,17 +355,14 @@ static void test_no_authorities(void **state)
 	static const char *const values[] = {"imaps://10.1.1.1", "imap://10.1.1.1?tls=starttls"};
 	struct world *world = *state;
 	struct asked asked = {0};
-	char reply[200];
 
 	start(world, "redis", "");
 	for (size_t i = 0; i < array_length(values); i++) {
-		reply_with(world, reply, values[i]);
-		route(world, &asked, "alice");
+		route_by(world, &asked, "alice", values[i]);
 		assert_int_equal(asked.result, ROUTE_UNAVAILABLE);
 		assert_non_null(strstr(asked.why, "no authorities"));
 	}
-	reply_with(world, reply, "imap://10.1.1.1");
-	route(world, &asked, "alice");
+	route_by(world, &asked, "alice", "imap://10.1.1.1");
 	assert_int_equal(asked.result, ROUTE_FOUND);
 	forget(&asked);
 }
@@ -351,10 +370,8 @@ static void test_no_authorities(void **state)
 static struct backend *backend_of(struct world *world, const char *value)
 {
 	struct asked asked = {0};
-	char reply[200];
 
-	reply_with(world, reply, value);
-	route(world, &asked, "alice");
+	route_by(world, &asked, "alice", value);
 	assert_int_equal(asked.result, ROUTE_FOUND);
 	return asked.backend;
 }
@@ -464,104 +481,140 @@ static void test_offer_of_urls(void **state)
 	backend_unref(mail1);
 }
 
-static void test_other_replies(void **state)
+/* --- Other answers -------------------------------------------------------------------------- */
+
+static void test_unknown(void **state)
 {
-	static const struct {
-		const char *reply;
-		enum route_result result;
-		const char *why;
-	} rows[] = {
-		{"$-1\r\n", ROUTE_UNKNOWN, ""},
-		{"-LOADING Redis is loading\r\n", ROUTE_UNAVAILABLE,
-		 "Redis: LOADING Redis is loading"},
-		{"-NOAUTH Authentication required.\r\n", ROUTE_UNAVAILABLE,
-		 "Redis: NOAUTH Authentication required."},
-		{"-MOVED 1 h:1\r\n", ROUTE_UNAVAILABLE, "Redis: MOVED 1 h:1"},
-		{"-WRONGTYPE x\r\n", ROUTE_UNAVAILABLE, "Redis: WRONGTYPE x"},
-		{"*1\r\n$5\r\nmail1\r\n", ROUTE_UNAVAILABLE,
-		 "Redis: a reply of an unexpected type"},
-		{":1\r\n", ROUTE_UNAVAILABLE, "Redis: a reply of an unexpected type"},
-		{"+mail1\r\n", ROUTE_UNAVAILABLE, "Redis: a reply of an unexpected type"},
-		{"$2147483647\r\n", ROUTE_UNAVAILABLE,
-		 "Redis: Redis sent nonsense: a reply with a length that cannot be"},
-	};
 	struct world *world = *state;
 	struct asked asked = {0};
 
 	start(world, "redis", "");
-	for (size_t i = 0; i < array_length(rows); i++) {
-		world->redis->reply = rows[i].reply;
-		route(world, &asked, "alice");
-		assert_int_equal(asked.result, rows[i].result);
-		assert_string_equal(asked.why, rows[i].why);
-	}
+	route_by(world, &asked, "alice", NULL);
+	assert_int_equal(asked.result, ROUTE_UNKNOWN);
 	assert_int_equal(counted(world, METRIC_LOOKUPS_UNKNOWN), 1);
-	assert_int_equal(counted(world, METRIC_LOOKUPS_FAILED), array_length(rows) - 1);
+	assert_int_equal(counted(world, METRIC_LOOKUPS_FAILED), 0);
 }
 
-static void test_longest_error(void **state)
+/* Whose answer is of no use is not present. */
+static void test_nobody_is_present_without_a_backend(void **state)
 {
+	static const char *const routes[] = {NULL, "mail3", "mail1 "};
 	struct world *world = *state;
-	struct asked asked = {0};
-	char reply[1004];
 
 	start(world, "redis", "");
-	memset(reply, '-', 1000);
-	memcpy(reply + 1000, "\r\n", 3);
-	world->redis->reply = reply;
-	route(world, &asked, "alice");
-	assert_int_equal(asked.result, ROUTE_UNAVAILABLE);
-	assert_true(strlen(asked.why) <= 256);
+	for (size_t i = 0; i < array_length(routes); i++) {
+		struct asked asked = {0};
+
+		fake_knows("alice", routes[i]);
+		route_ask(world->router, &asked.place, "alice");
+		assert_int_equal(asked.answers, 1);
+		assert_int_equal(fake_here(), 0);
+		assert_int_equal(fake_directory.settled, i + 1);
+	}
 }
 
-/* What the user writes never becomes another word, another key or another command. */
-static void test_lookup_words(void **state)
+static void test_failure(void **state)
 {
-	static const struct {
-		const char *user;
-		const char *heard;
-	} rows[] = {
-		{"Alice@B.example", "HGET mail:b.example alice\n"},
-		{"{local}@b", "HGET mail:b {local}\n"},
-		{"a b@c d", "HGET mail:c d a b\n"}, /* the fake joins words by spaces */
-		{"%s%n", "HGET mail: %s%n\n"},
-	};
+	struct world *world = *state;
+	struct asked asked = {0};
+	char why[1000];
+
+	start(world, "redis", "");
+	route_ask(world->router, &asked.place, "alice");
+	assert_int_equal(asked.answers, 0);
+	fake_fail("alice", "Redis: LOADING Redis is loading");
+	assert_int_equal(asked.answers, 1);
+	assert_int_equal(asked.result, ROUTE_UNAVAILABLE);
+	assert_string_equal(asked.why, "Redis: LOADING Redis is loading");
+	assert_int_equal(counted(world, METRIC_LOOKUPS_FAILED), 1);
+	assert_int_equal(count_logged("a route cannot be used"), 0);
+
+	memset(why, '%', sizeof(why) - 1);
+	why[sizeof(why) - 1] = '\0';
+	route_ask(world->router, &asked.place, "alice");
+	fake_fail("alice", why);
+	assert_int_equal(asked.result, ROUTE_UNAVAILABLE);
+	assert_int_equal(strlen(asked.why), 255);
+}
+
+/* The directory is asked for routing keys, and where there is none it is not asked. */
+static void test_keys(void **state)
+{
+	static const char *const users[] = {"Alice", "ALICE@Example.org", "alice"};
 	struct world *world = *state;
 	struct asked asked = {0};
 
-	start(world, "redis", "lookup = \"HGET mail:{domain} {local}\"");
-	world->redis->reply = "$-1\r\n";
-	for (size_t i = 0; i < array_length(rows); i++) {
-		buffer_done(&world->redis->heard);
-		route(world, &asked, rows[i].user);
-		assert_string_equal(redis_world_heard(world->redis), rows[i].heard);
-		assert_int_equal(asked.result, ROUTE_UNKNOWN);
+	start(world, "redis", "default_domain = \"example.org\"");
+	fake_knows("alice@example.org", "mail1");
+	for (size_t i = 0; i < array_length(users); i++) {
+		route(world, &asked, users[i]);
+		assert_int_equal(asked.result, ROUTE_FOUND);
 	}
-	buffer_done(&world->redis->heard);
+	assert_int_equal(fake_directory.entered, array_length(users));
 	route(world, &asked, "a\r\nDEL x");
 	assert_int_equal(asked.result, ROUTE_UNKNOWN);
-	assert_int_equal(world->redis->heard.length, 0);
+	route(world, &asked, "");
+	assert_int_equal(asked.result, ROUTE_UNKNOWN);
+	assert_int_equal(fake_directory.entered, array_length(users));
+	assert_int_equal(counted(world, METRIC_LOOKUPS_UNKNOWN), 2);
+	forget(&asked);
 }
 
-static void test_cancel(void **state)
+static void test_who_leaves_is_not_answered(void **state)
 {
 	struct world *world = *state;
 	struct asked asked = {0};
 	struct asked other = {0};
 
 	start(world, "redis", "");
-	route_cancel(&asked.query);
-	route_ask(world->router, &asked.query, "alice", on_route);
-	turns_until_count(world->redis->loop, &world->redis->fake.commands, 1);
-	route_cancel(&asked.query);
-	route_cancel(&asked.query);
-	route_ask(world->router, &other.query, "bob", on_route);
-	turns_until_count(world->redis->loop, &world->redis->fake.commands, 2);
-	fake_redis_send(&world->redis->fake, "$5\r\nmail1\r\n$5\r\nmail2\r\n");
-	turns_until_count(world->redis->loop, &other.answers, 1);
+	route_leave(&asked.place, true);
+	route_ask(world->router, &asked.place, "alice");
+	route_ask(world->router, &other.place, "alice");
+	route_leave(&asked.place, true);
+	route_leave(&asked.place, true);
+	fake_answer("alice", "mail2");
 	assert_string_equal(other.backend->name, "mail2");
 	assert_int_equal(asked.answers, 0);
+	route_leave(&other.place, true);
 	forget(&other);
+}
+
+static void on_released(struct route_place *place)
+{
+	(void)place; /* the test asks again */
+}
+
+/* Where that cannot be, the login goes on as it is; the next one tries again. */
+static void test_assigned_anew_once(void **state)
+{
+	struct route_events both = {.answered = on_answered, .released = on_released};
+	struct world *world = *state;
+	struct asked asked = {0};
+
+	world->events = &both;
+	start(world, "redis", "unknown = \"assign\"");
+	member_set_drain(member(world, "mail1"), MEMBER_KICKS, 0);
+	fake_knows("alice", "mail1?assigned");
+	for (unsigned i = 1; i <= 2; i++) {
+		route_ask(world->router, &asked.place, "alice");
+		assert_int_equal(fake_directory.reassigned, i);
+		assert_int_equal(asked.answers, i - 1);
+		fake_assign("alice", "mail1?assigned");
+		route_ask(world->router, &asked.place, "alice");
+		assert_int_equal(fake_directory.reassigned, i);
+		assert_int_equal(asked.answers, i);
+		assert_string_equal(asked.backend->name, "mail1");
+		route_leave(&asked.place, true);
+	}
+	/* Whose member has left, and nobody may say who comes after it. */
+	fake_knows("alice", "mail9?assigned");
+	route_ask(world->router, &asked.place, "alice");
+	fake_assign("alice", "mail9?assigned");
+	route_ask(world->router, &asked.place, "alice");
+	assert_int_equal(asked.result, ROUTE_UNAVAILABLE);
+	assert_int_equal(fake_directory.reassigned, 3);
+	route_leave(&asked.place, true);
+	forget(&asked);
 }
 
 /* A session keeps its backend when the router, and the configuration with it, has gone. */
@@ -574,6 +627,8 @@ static void test_backend_outlives_router(void **state)
 	route(world, &asked, "alice");
 	router_free(world->router);
 	world->router = NULL;
+	pool_free(world->pool);
+	world->pool = NULL;
 	config_unref(world->config);
 	world->config = NULL;
 	assert_string_equal(asked.backend->name, "mail1");
@@ -590,16 +645,18 @@ int main(void)
 		cmocka_unit_test(test_normalise),
 		cmocka_unit_test(test_longest_key),
 		in_world(test_static),
-		in_world(test_static_before_redis),
+		in_world(test_static_before_the_directory),
 		in_world(test_values),
 		in_world(test_no_authorities),
 		in_world(test_urls_are_kept),
 		in_world(test_offer),
 		in_world(test_offer_of_urls),
-		in_world(test_other_replies),
-		in_world(test_longest_error),
-		in_world(test_lookup_words),
-		in_world(test_cancel),
+		in_world(test_unknown),
+		in_world(test_nobody_is_present_without_a_backend),
+		in_world(test_failure),
+		in_world(test_keys),
+		in_world(test_who_leaves_is_not_answered),
+		in_world(test_assigned_anew_once),
 		in_world(test_backend_outlives_router),
 	};
 

@@ -17,9 +17,9 @@
 
 static const char *const tls_words[] = {"", " starttls", " implicit"};
 
-/* "name NAME", "ip ADDRESS", "host NAME:PORT", then "starttls" or "implicit", then "as USER"; or
- * "no". The text is copied to a block of its exact size, so that reading behind it is seen by the
- * sanitizer. */
+/* "name NAME", "ip ADDRESS", "host NAME:PORT", then "starttls" or "implicit", then "as USER", then
+ * "assigned"; or "no". The text is copied to a block of its exact size, so that reading behind it
+ * is seen by the sanitizer. */
 static void parse(char *outcome, size_t size, const char *text, size_t length, struct error *error)
 {
 	struct route_value value = {0};
@@ -47,6 +47,9 @@ static void parse(char *outcome, size_t size, const char *text, size_t length, s
 	used = strlen(outcome);
 	if (value.mailbox[0] != '\0') {
 		snprintf(outcome + used, size - used, " as %s", value.mailbox);
+	}
+	if (value.assigned) {
+		strncat(outcome, " assigned", size - strlen(outcome) - 1);
 	}
 	route_value_done(&value);
 }
@@ -111,6 +114,22 @@ static const struct {
 	{"imap://imap://host", "no"},
 	/* The host in lower case, so that one backend is not two. */
 	{"imap://MAIL1.Example", "host mail1.example:143"},
+	/* By whom. */
+	{"mail1?assigned", "name mail1 assigned"},
+	{"mail1?user=bob&assigned", "name mail1 as bob assigned"},
+	{"mail1?assigned&user=bob", "name mail1 as bob assigned"},
+	{"mail1?user=assigned", "name mail1 as assigned"},
+	{"mail1?assigned&assigned", "no"},
+	{"mail1?assigned=", "no"},
+	{"mail1?assigned=1", "no"},
+	{"mail1?assignedly", "no"},
+	{"mail1?assign", "no"},
+	{"mail1?ASSIGNED", "no"},
+	{"mail1?assigned&", "no"},
+	{"mail1assigned", "name mail1assigned"},
+	{"?assigned", "no"},
+	{"imap://host?assigned", "no"},
+	{"imaps://host?user=bob&assigned", "no"},
 	/* TLS. */
 	{"imaps://mail1.example", "host mail1.example:993 implicit"},
 	{"IMAPS://10.0.0.1/", "ip 10.0.0.1:993 implicit"},
@@ -300,7 +319,7 @@ static void test_reasons(void **state)
 		const char *reason;
 	} reasons[] = {
 		{"imap://u@host", "no user, path or fragment"},
-		{"imap://host?x=1", "\"x=1\" is no option: there are user= and tls="},
+		{"imap://host?x=1", "\"x=1\" is no option: there are user=, tls= and assigned"},
 		{"mail1?user=a&user=b", "user= stands there twice"},
 		{"imaps://host?tls=none", "imaps is TLS from the first byte"},
 		{"imap://host?tls=on", "tls is none, starttls or implicit"},
@@ -309,6 +328,9 @@ static void test_reasons(void **state)
 		{"mail1?user=a\xff", "written as %XX"},
 		{"mail1?user=%ff", "UTF-8 without control characters"},
 		{"?user=a", "it names no backend"},
+		{"imap://host?assigned", "only a backend's name is assigned"},
+		{"mail1?assigned=1", "assigned has no value"},
+		{"mail1?assigned&assigned", "assigned stands there twice"},
 	};
 	char outcome[1500];
 

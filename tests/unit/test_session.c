@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "support/fake_directory.h"
 #include "support/session_rig.h"
 
 #include "../../proxy/session/session_internal.h"
@@ -25,6 +26,7 @@
 static const struct rig_options patient = {
 	.limits = PATIENT,
 	.backend = "connect_timeout = \"10m\"\nlogin_timeout = \"10m\"\n",
+	.directory = &fake_directory,
 };
 
 static const enum session_phase all_phases[] = {
@@ -653,6 +655,56 @@ static void test_transitions_outside_the_table_are_invariants(void **state)
 	session_rig_close(&rig);
 }
 
+/* What `leaving` sessions of one moment are booked for: in order, so many in a millisecond, none
+ * before it can be known to be quiet, and none later than it may stay. */
+static void assert_booked(struct session_rig *rig, unsigned leaving, uint64_t before_ms)
+{
+	const struct timeout_list *list = &rig->set.phases[SESSION_LEAVING];
+	uint64_t first_ms = list->head->deadline_ms;
+	unsigned place = 0;
+
+	assert_int_equal(list->count, leaving);
+	assert_true(first_ms >= before_ms + SESSION_QUIET_MS);
+	for (const struct timeout *each = list->head; each != NULL; each = each->next) {
+		const struct session *session = container_of(each, struct session, timeout);
+
+		assert_true(each->deadline_ms >= first_ms + place / SESSION_LEAVE_PER_MS);
+		assert_true(each->deadline_ms <= session->leave_by_ms);
+		place++;
+	}
+}
+
+static void test_many_leave_one_after_the_other(void **state)
+{
+	enum { SESSIONS = 2 * SESSION_LEAVE_PER_MS + 1 };
+	struct rig_peer clients[SESSIONS];
+	struct rig_peer backends[SESSIONS];
+	struct session_rig rig;
+	struct timeout *next;
+	uint64_t before_ms;
+
+	(void)state;
+	session_rig_open(&rig, &patient);
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		rig_reach(&rig, SESSION_RELAYING, &clients[i], &backends[i]);
+	}
+	before_ms = timeouts_now_ms();
+	for (struct timeout *each = rig.set.phases[SESSION_RELAYING].head; each != NULL;
+	     each = next) {
+		next = each->next;
+		departure_begin(container_of(each, struct session, timeout), CLOSE_MOVED);
+	}
+	assert_booked(&rig, SESSIONS, before_ms);
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		rig_expect_end(&rig, &backends[i]);
+		rig_forget(&backends[i]);
+		rig_forget(&clients[i]);
+	}
+	rig_wait_gone(&rig);
+	assert_int_equal(rig.set.closed[CLOSE_MOVED], SESSIONS);
+	session_rig_close(&rig);
+}
+
 static void test_names(void **state)
 {
 	(void)state;
@@ -687,6 +739,7 @@ int main(void)
 		cmocka_unit_test(test_freed_after_the_turn),
 		cmocka_unit_test(test_closed_before_it_was_done),
 		cmocka_unit_test(test_transitions_outside_the_table_are_invariants),
+		cmocka_unit_test(test_many_leave_one_after_the_other),
 		cmocka_unit_test(test_names),
 	};
 

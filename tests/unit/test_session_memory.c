@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,6 +18,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "support/fake_directory.h"
 #include "support/session_rig.h"
 #include "support/tls_peer.h"
 
@@ -77,6 +79,7 @@ struct story;
 struct plot {
 	enum rig_listener listener;
 	const char *first; /* what the client says at once */
+	void (*prepare)(void);
 	void (*play_client)(struct session_rig *rig, struct story *story);
 	void (*play_backend)(struct session_rig *rig, struct story *story);
 	bool is_secure;  /* it is the backend with TLS that is reached, by a client that lets its
@@ -191,6 +194,8 @@ static void play_exchange_client(struct session_rig *rig, struct story *story)
 		say(client, "a " RIG_EXCHANGE);
 	} else if (take(client, "+ cj14WVo=\r\n")) {
 		say(client, "Yz1iaXdz\r\n\r\nd LOGOUT\r\n");
+	} else if (take(client, "a NO ")) {
+		say(client, "d LOGOUT\r\n");
 	}
 }
 
@@ -219,6 +224,56 @@ static void play_exchange_end(struct session_rig *rig, struct story *story)
 	}
 }
 
+/* A hold, a backend that refuses to be connected to, the next one by rank, which refers to another,
+ * and two names of the user. */
+static void prepare_travel(void)
+{
+	fake_knows("bob", "nowhere?user=robert&assigned");
+	fake_hold("bob");
+}
+
+static void play_travel_client(struct session_rig *rig, struct story *story)
+{
+	(void)rig;
+	(void)story;
+	if (fake_count("bob", FAKE_PARKED) > 0) {
+		failing.armed = true;
+		fake_release("bob");
+		failing.armed = false;
+	}
+}
+
+static void play_travel_backend(struct session_rig *rig, struct story *story)
+{
+	static const char *const logins[] = {"AUTHENTICATE PLAIN AHJvYmVydABzZWNyZXQ=\r\n",
+					     "AUTHENTICATE PLAIN AHJvYgBzZWNyZXQ=\r\n"};
+	struct rig_peer *backend = &story->backend;
+	struct sockaddr_in address;
+	socklen_t length = sizeof(address);
+	char reply[100];
+
+	if (!rig_has_heard(backend, "AUTHENTICATE PLAIN ")) {
+		end_relay(story);
+		return;
+	}
+	/* Never under another name for want of memory. */
+	assert_true(take(backend, logins[story->logins]));
+	story->logins++;
+	assert_int_equal(getsockname(rig->third, (struct sockaddr *)&address, &length), 0);
+	snprintf(reply, sizeof(reply), "G1 OK\r\nG2 NO [REFERRAL imap://rob@127.0.0.1:%u/] x\r\n",
+		 ntohs(address.sin_port));
+	say(backend, story->logins == 1 ? reply : "G1 OK\r\nG2 OK [CAPABILITY IMAP4rev1] in\r\n");
+}
+
+static const struct plot travel = {
+	.listener = RIG_PLAIN,
+	.first = "a LOGIN bob secret\r\nd LOGOUT\r\n",
+	.prepare = prepare_travel,
+	.play_client = play_travel_client,
+	.play_backend = play_travel_backend,
+	.logins = 2,
+};
+
 static const struct plot passwords = {
 	.listener = RIG_PLAIN,
 	.first = "a ID (\"name\" \"test\")\r\nb LOGIN {5+}\r\nalice \"wrong\"\r\n"
@@ -245,6 +300,15 @@ static const struct plot exchange = {
 	.logins = 1,
 };
 
+static void accept_backend(struct session_rig *rig, struct story *story)
+{
+	const int listening[] = {rig->backend, rig->second, rig->third, rig->secure};
+
+	for (size_t i = 0; i < array_length(listening) && story->backend.fd < 0; i++) {
+		story->backend.fd = accept4(listening[i], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	}
+}
+
 static void play_backend(struct session_rig *rig, struct story *story)
 {
 	struct rig_peer *backend = &story->backend;
@@ -252,8 +316,7 @@ static void play_backend(struct session_rig *rig, struct story *story)
 	if (backend->fd < 0) {
 		int one = 1;
 
-		backend->fd = accept4(story->plot->is_secure ? rig->secure : rig->backend, NULL,
-				      NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		accept_backend(rig, story);
 		if (backend->fd < 0) {
 			return;
 		}
@@ -294,6 +357,9 @@ static void play(struct session_rig *rig, const struct plot *plot, struct story 
 	uint64_t given_up_ms = timeouts_now_ms() + PATIENCE_MS;
 
 	*story = (struct story){.plot = plot, .client = {.fd = -1}, .backend = {.fd = -1}};
+	if (plot->prepare != NULL) {
+		plot->prepare();
+	}
 	failing.armed = true;
 	rig_connect_to(rig, plot->listener, &story->client);
 	failing.armed = false;
@@ -313,7 +379,10 @@ static void play(struct session_rig *rig, const struct plot *plot, struct story 
 
 static const struct rig_options options = {
 	.limits = "failure_delay = \"0s\"\nclose_timeout = \"10m\"\n",
-	.no_redis = true,
+	.moves = "release_spread = \"0s\"\n",
+	.routing = "unknown = \"hash\"\nfailover = true\nreferrals = [\"127.0.0.0/8\"]\n",
+	.health = "witnesses = 0\n",
+	.directory = &fake_directory,
 };
 
 static unsigned play_whole(struct session_rig *rig, const struct plot *plot)
@@ -349,6 +418,7 @@ static void fail_each(const struct plot *plot, bool from_there_on)
 		play(&rig, plot, &story);
 		assert_true(failing.counted >= n || story.relayed);
 		rig_wait_gone(&rig);
+		assert_int_equal(fake_here(), 0);
 	}
 	play_whole(&rig, plot);
 	session_rig_close(&rig);
@@ -375,6 +445,13 @@ static void test_exchange(void **state)
 	fail_each(&exchange, true);
 }
 
+static void test_travel(void **state)
+{
+	(void)state;
+	fail_each(&travel, false);
+	fail_each(&travel, true);
+}
+
 static void test_the_first_is_refused_and_counted(void **state)
 {
 	struct session_rig rig;
@@ -398,6 +475,7 @@ int main(void)
 		cmocka_unit_test(test_passwords),
 		cmocka_unit_test(test_secure),
 		cmocka_unit_test(test_exchange),
+		cmocka_unit_test(test_travel),
 		cmocka_unit_test(test_the_first_is_refused_and_counted),
 	};
 

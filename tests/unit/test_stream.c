@@ -91,8 +91,8 @@ static void check_connected(struct stream_world *world, const struct addr *addre
 	int peer;
 
 	assert_true(stream_connect(&owner.stream, &world->shared,
-				   &(struct stream_target){address, path}, &stream_owner_events,
-				   &error));
+				   &(struct stream_target){.address = address, .path = path},
+				   &stream_owner_events, &error));
 	assert_string_equal(owner.events, ""); /* never before it returns */
 	assert_true(stream_is_open(&owner.stream));
 	stream_world_until_events(world, &owner, 1);
@@ -128,8 +128,8 @@ static void test_connect_ip(void **state)
 	check_connected(world, &address, NULL, listening);
 	close(listening);
 	assert_true(stream_connect(&owner.stream, &world->shared,
-				   &(struct stream_target){&address, NULL}, &stream_owner_events,
-				   &error));
+				   &(struct stream_target){.address = &address},
+				   &stream_owner_events, &error));
 	stream_world_until_count(world, &owner.failures, 1);
 	assert_string_equal(owner.events, "F");
 	assert_string_equal(owner.why.text, "Connection refused");
@@ -155,18 +155,18 @@ static void test_connect_unix(void **state)
 	check_connected(world, NULL, address.sun_path, listening);
 	close(listening);
 	assert_false(stream_connect(&owner.stream, &world->shared,
-				    &(struct stream_target){NULL, address.sun_path},
+				    &(struct stream_target){.path = address.sun_path},
 				    &stream_owner_events, &error));
 	assert_string_equal(error.text, "Connection refused");
 	unlink(address.sun_path);
 	assert_false(stream_connect(&owner.stream, &world->shared,
-				    &(struct stream_target){NULL, address.sun_path},
+				    &(struct stream_target){.path = address.sun_path},
 				    &stream_owner_events, &error));
 	assert_string_equal(error.text, "No such file or directory");
 	memset(too_long, 'x', sizeof(too_long));
 	too_long[sizeof(too_long) - 1] = '\0';
 	assert_false(stream_connect(&owner.stream, &world->shared,
-				    &(struct stream_target){NULL, too_long}, &stream_owner_events,
+				    &(struct stream_target){.path = too_long}, &stream_owner_events,
 				    &error));
 	assert_string_equal(error.text, "File name too long");
 	assert_false(stream_is_open(&owner.stream));
@@ -545,7 +545,7 @@ static void reconnect(struct stream_owner *owner)
 	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/gatepost-again-%d",
 		 (int)getpid());
 	assert_true(stream_connect(&owner->stream, &owner->world->shared,
-				   &(struct stream_target){NULL, address.sun_path},
+				   &(struct stream_target){.path = address.sun_path},
 				   &stream_owner_events, &error));
 }
 
@@ -640,6 +640,36 @@ static void test_closing_failed_other(void **state)
 	close_line(&lines[1]);
 }
 
+/* --- Releasing ------------------------------------------------------------------------------ */
+
+/* The descriptor goes on as another stream. */
+static void test_release(void **state)
+{
+	struct line line = {0};
+	struct stream_owner heir = {0};
+	struct source *source = NULL;
+	int fd;
+
+	open_line(&line, *state, false);
+	stream_write(&line.owner.stream, "before", 6);
+	fd = stream_release(&line.owner.stream, &source);
+	assert_true(fd >= 0);
+	assert_null(source);
+	assert_false(stream_is_connected(&line.owner.stream));
+	assert_int_equal(stream_release(&line.owner.stream, &source), -1);
+	stream_owner_accept(&heir, line.world, fd, NULL);
+	assert_true(stream_is_connected(&heir.stream));
+	say(&line, "hello", 5);
+	stream_world_until_received(line.world, &heir.received, 5);
+	assert_int_equal(line.owner.received.length, 0);
+	stream_shutdown(&heir.stream, STREAM_ENDING_CUT);
+	stream_world_until(line.world, heard_end, &line);
+	assert_int_equal(line.heard.length, 6);
+	assert_true(line.fin);
+	stream_owner_done(&heir);
+	close_line(&line);
+}
+
 static void test_closed_is_quiet(void **state)
 {
 	struct stream_world *world = *state;
@@ -684,6 +714,7 @@ int main(void)
 		TEST(test_reconnecting_in_readable),
 		TEST(test_closing_each_other),
 		TEST(test_closing_failed_other),
+		TEST(test_release),
 		TEST(test_closed_is_quiet),
 	};
 

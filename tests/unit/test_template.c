@@ -94,6 +94,29 @@ static void test_expand(void **state)
 	}
 }
 
+static void test_find(void **state)
+{
+	static const struct {
+		const char *template;
+		int offset; /* -1: none */
+		size_t length;
+	} cases[] = {
+		{"", -1, 0},        {"user", -1, 0},         {"{user", -1, 0},
+		{"user}", -1, 0},   {"{}", -1, 0},           {"{User}", -1, 0},
+		{"{user}", 0, 6},   {"x{local}", 1, 7},      {"xy{domain}z{user}", 2, 8},
+		{"{{user}}", 1, 6}, {"{tag}:{local}", 6, 7}, {"{user{domain}", 5, 8},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_length(cases); i++) {
+		size_t length = 0;
+		const char *found = template_find(cases[i].template, &length);
+
+		assert_int_equal(found != NULL ? found - cases[i].template : -1, cases[i].offset);
+		assert_int_equal(length, cases[i].length);
+	}
+}
+
 static void test_out_of_memory(void **state)
 {
 	struct buffer out = {.failed = true};
@@ -109,6 +132,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_expand),
+		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_out_of_memory),
 	};
 

@@ -119,7 +119,7 @@ static void test_order(void **state)
 		{"a", {1}, "a"},
 		{"abc", {1, 2, 3}, "abc"},
 		{"abc", {3, 2, 1}, "cba"},
-		{"abc", {1, 3, 2}, "acb"}, /* in the middle */
+		{"abc", {1, 3, 2}, "acb"},      /* in the middle */
 		{"abcd", {5, 5, 5, 5}, "abcd"}, /* equal: first come, first served */
 		{"abcd", {5, 7, 5, 6}, "acdb"},
 		{"abcdef", {6, 1, 5, 2, 4, 3}, "bdfeca"},
@@ -351,6 +351,38 @@ static void test_against_model(void **state)
 	}
 }
 
+static void on_other(struct ev_loop *other_loop, struct ev_prepare *watcher, int events)
+{
+	(void)other_loop;
+	(void)watcher;
+	(void)events;
+	strcat(order, "|");
+}
+
+/* Thousands that are due at once do not keep others waiting; they are told without a pause, and
+ * lists do not wait for each other. */
+static void test_so_many_a_turn(void **state)
+{
+	struct item items[2 * TIMEOUT_TURN_MAX + 2] = {0};
+	struct ev_prepare others;
+	char expected[array_length(items) + 8] = "";
+
+	(void)state;
+	for (size_t i = 0; i < array_length(items); i++) {
+		items[i].name = i == 0 ? 'b' : 'a';
+		timeout_add(&lists[i == 0 ? 0 : 1], &items[i].timeout, 1);
+	}
+	for (size_t i = 0; i < array_length(items) - 1; i++) {
+		strcat(expected, i % TIMEOUT_TURN_MAX == 0 ? "|a" : "a");
+		strcat(expected, i == TIMEOUT_TURN_MAX - 1 ? "b" : "");
+	}
+	ev_prepare_init(&others, on_other);
+	ev_prepare_start(loop, &others);
+	turns_until_count(loop, &expiries, array_length(items));
+	ev_prepare_stop(loop, &others);
+	assert_string_equal(order, expected);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -365,6 +397,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_spinning, begin, end),
 		cmocka_unit_test_setup_teardown(test_many_lists, begin, end),
 		cmocka_unit_test_setup_teardown(test_against_model, begin, end),
+		cmocka_unit_test_setup_teardown(test_so_many_a_turn, begin, end),
 	};
 
 	return cmocka_run_group_tests_name("timeouts", tests, NULL, NULL);

@@ -13,6 +13,7 @@
 
 #include "base/buffer.h"
 #include "imap/credentials.h"
+#include "imap/referral.h"
 #include "support/chunks.h"
 
 #define GREETING "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready\r\n"
@@ -285,16 +286,36 @@ static void test_texts_are_bounded(void **state)
 	buffer_done(&script);
 }
 
+/* C91: a URL that was cut would be another one. */
+static void test_referral_limit(void **state)
+{
+	(void)state;
+	for (size_t length = REFERRAL_URL_MAX; length <= REFERRAL_URL_MAX + 1; length++) {
+		struct run run = {.password = "pw"};
+		struct buffer script = {0};
+		const char *referral;
+
+		buffer_append_text(&script, GREETING "G1 NO [REFERRAL ");
+		append_repeated(&script, "x", length);
+		buffer_append_text(&script, "] moved\r\n");
+		run_begin(&run);
+		run_feed(&run, buffer_bytes(&script), script.length);
+		assert_int_equal(run.verdict, UPSTREAM_FAILED);
+		referral = upstream_referral(run.upstream);
+		assert_int_equal(referral != NULL, length == REFERRAL_URL_MAX);
+		assert_true(referral == NULL || strlen(referral) == length);
+		run_end(&run, NULL);
+		buffer_done(&script);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_line_limit),
-		cmocka_unit_test(test_total_limit),
-		cmocka_unit_test(test_literal_limit),
-		cmocka_unit_test(test_ready_line_fits),
-		cmocka_unit_test(test_end),
-		cmocka_unit_test(test_reasons),
-		cmocka_unit_test(test_texts_are_bounded),
+		cmocka_unit_test(test_line_limit),      cmocka_unit_test(test_referral_limit),
+		cmocka_unit_test(test_total_limit),     cmocka_unit_test(test_literal_limit),
+		cmocka_unit_test(test_ready_line_fits), cmocka_unit_test(test_end),
+		cmocka_unit_test(test_reasons),         cmocka_unit_test(test_texts_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
