@@ -203,6 +203,9 @@ def mutt(where, folder):
 
 # --- offlineimap ---
 
+OFFLINEIMAP_TRIES = 3
+
+
 def offlineimap(where, folder):
     security = where.choose("ssl = no\nstarttls = no", "ssl = no\nstarttls = yes", "ssl = yes")
     if where.encrypted:
@@ -225,8 +228,16 @@ remoteuser = {where.user}
 remotepass = {where.password}
 {security}
 """)
-    done = run(["offlineimap", "-o", "-c", folder / "offlineimaprc", "-u", "basic"],
-               env=at_home(folder))
+    words = ["offlineimap", "-o", "-c", folder / "offlineimaprc", "-u", "basic"]
+    # Its threads wait for each other in STARTTLS now and then, whoever serves it.
+    for _ in range(OFFLINEIMAP_TRIES - 1):
+        try:
+            done = run(words, seconds=20, env=at_home(folder))
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    else:
+        done = run(words, env=at_home(folder))
     return Result(done.returncode, subjects_in_maildir(folder / "mail/INBOX"), done.stdout)
 
 
