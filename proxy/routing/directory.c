@@ -72,16 +72,24 @@ static void tell(struct stay *stay, struct delivery *delivery)
 			  delivery->text != NULL ? delivery->text->bytes : "");
 		answer.why = why.text[0] != '\0' ? why.text : WHY_MEMORY;
 	}
-	if (delivery->told == TOLD_ANSWER) {
+	switch (delivery->told) {
+	case TOLD_NOTHING:
+		break;
+	case TOLD_ANSWER:
 		events->answered(stay, &answer);
-	} else if (delivery->told == TOLD_CHANGED) {
-		events->changed(stay, &answer);
-	} else if (delivery->told == TOLD_PARKED) {
+		break;
+	case TOLD_PARKED:
 		events->parked(stay);
-	} else if (delivery->told == TOLD_HELD) {
-		events->held(stay);
-	} else if (delivery->told == TOLD_RELEASED) {
+		break;
+	case TOLD_RELEASED:
 		events->released(stay);
+		break;
+	case TOLD_CHANGED:
+		events->changed(stay, &answer);
+		break;
+	case TOLD_HELD:
+		events->held(stay);
+		break;
 	}
 	route_text_unref(&directory->texts, delivery->text);
 }
