@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "support/redis_words.h"
 
 struct fake_node_link {
 	struct fake_node_link *prev;
@@ -55,42 +56,6 @@ static void drop_link(struct fake_node_link *link)
 }
 
 /* --- Commands ------------------------------------------------------------------------------- */
-
-static long take_number(const char *text, size_t length, size_t *at, char type)
-{
-	const char *end = memmem(text + *at, length - *at, "\r\n", 2);
-	long number;
-
-	if (end == NULL) {
-		return -1;
-	}
-	assert_int_equal(text[*at], type);
-	number = strtol(text + *at + 1, NULL, 10);
-	*at = (size_t)(end - text) + 2;
-	return number;
-}
-
-/* The bytes of one whole command, its words joined; 0 when there is none yet. */
-static size_t take_command(const struct buffer *input, char *joined, size_t size)
-{
-	const char *text = (const char *)buffer_bytes(input);
-	size_t at = 0;
-	size_t used = 0;
-	long words = take_number(text, input->length, &at, '*');
-
-	for (long i = 0; i < words; i++) {
-		long length = take_number(text, input->length, &at, '$');
-
-		if (length < 0 || at + (size_t)length + 2 > input->length) {
-			return 0;
-		}
-		assert_true(used + (size_t)length + 2 <= size);
-		used += (size_t)snprintf(joined + used, size - used, "%s%.*s", i > 0 ? " " : "",
-					 (int)length, text + at);
-		at += (size_t)length + 2;
-	}
-	return words < 0 ? 0 : at;
-}
 
 static void send_role(struct fake_node_link *link)
 {
@@ -186,7 +151,7 @@ static void on_link(struct ev_loop *loop, struct ev_io *watcher, int events)
 		return;
 	}
 	assert_true(buffer_append(&link->input, bytes, (size_t)count));
-	while ((taken = take_command(&link->input, joined, sizeof(joined))) > 0) {
+	while ((taken = redis_words_take(&link->input, joined, sizeof(joined))) > 0) {
 		buffer_consume(&link->input, taken);
 		handle(link, joined);
 	}

@@ -19,45 +19,8 @@
 
 #include <openssl/ssl.h>
 
+#include "support/redis_words.h"
 #include "support/tls_peer.h"
-
-/* The number behind `type` at `*at`, which moves behind its CRLF; -1 when it is not all there. */
-static long take_number(const char *text, size_t length, size_t *at, char type)
-{
-	const char *end = memmem(text + *at, length - *at, "\r\n", 2);
-	long number;
-
-	if (end == NULL) {
-		return -1;
-	}
-	assert_int_equal(text[*at], type);
-	number = strtol(text + *at + 1, NULL, 10);
-	*at = (size_t)(end - text) + 2;
-	return number;
-}
-
-/* The bytes of one whole command at the front of the input, its words joined; 0 when there is
- * none yet. */
-static size_t take_command(const struct buffer *input, char *joined, size_t size)
-{
-	const char *text = (const char *)buffer_bytes(input);
-	size_t at = 0;
-	size_t used = 0;
-	long words = take_number(text, input->length, &at, '*');
-
-	for (long i = 0; i < words; i++) {
-		long length = take_number(text, input->length, &at, '$');
-
-		if (length < 0 || at + (size_t)length + 2 > input->length) {
-			return 0;
-		}
-		assert_true(used + (size_t)length + 2 <= size);
-		used += (size_t)snprintf(joined + used, size - used, "%s%.*s", i > 0 ? " " : "",
-					 (int)length, text + at);
-		at += (size_t)length + 2;
-	}
-	return words < 0 ? 0 : at;
-}
 
 static void handle_input(struct fake_redis *fake)
 {
@@ -65,7 +28,7 @@ static void handle_input(struct fake_redis *fake)
 	unsigned accepted = fake->accepted;
 
 	while (fake->client.fd >= 0 && fake->accepted == accepted) {
-		size_t taken = take_command(&fake->input, joined, sizeof(joined));
+		size_t taken = redis_words_take(&fake->input, joined, sizeof(joined));
 
 		if (taken == 0) {
 			return;
